@@ -1,0 +1,1 @@
+"""What two or more modalities share; it names none of them."""

@@ -1,0 +1,76 @@
+"""The command line: one runner for every verb, and the one place where training is shaped.
+
+Exit codes: 0 done, 2 the user's mistake (one line: value, rule, way out), 1 a defect (traceback).
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> Any:
+    """Run a function as a command: its parameters are the options, its docstring the help."""
+    from jsonargparse import ArgumentParser, auto_cli
+
+    def run() -> Any:
+        return auto_cli(
+            function, args=argv, as_positional=False, parser_class=_parser(ArgumentParser)
+        )
+
+    return guard(run)
+
+
+def guard(run: Callable[[], Any]) -> Any:
+    """Call `run`; the user's mistake becomes one line on stderr and exit code 2."""
+    try:
+        return run()
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and _is_defect(error):
+            raise
+        line = " ".join(_describe(error).split())
+        print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _describe(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {_way_out(error)}"
+    return str(error)
+
+
+def _way_out(error: OSError) -> str:
+    import errno
+
+    ways = {
+        errno.ENOSPC: "free some space, or choose another --out",
+        errno.EACCES: "choose a path that you may read and write",
+        errno.EROFS: "choose a path that can be written",
+        errno.ENOENT: "check the path",
+    }
+    return ways.get(error.errno or 0, "check the path and its permissions")
+
+
+def _is_defect(error: ValueError) -> bool:
+    """Tell whether a ValueError was raised in a library, so is not a message of ours."""
+    from pathlib import Path
+
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    origin = Path(traceback.tb_frame.f_code.co_filename)
+    return "site-packages" in origin.parts or not origin.is_relative_to(
+        Path(__file__).resolve().parents[1]
+    )
+
+
+def _parser(base: type) -> type:
+    """Return a parser class that takes no abbreviations: `max_step` must not mean `max_steps`."""
+
+    class StrictParser(base):
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    return StrictParser

@@ -1,0 +1,88 @@
+"""Solving a flow from noise to data: pure functions of a velocity."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Velocity = Callable[[Float[Tensor, "B *S"], float], Float[Tensor, "B *S"]]
+"""dx/dt at (x, t)."""
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """How to sample a flow."""
+
+    steps: int = 20
+    """Solver steps; Heun calls the network twice a step, but for the last."""
+    guidance: float = 2.0
+    """Weight of the conditional over the unconditional velocity; 1 is no guidance."""
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Times between which guidance acts (Kynkäänniemi et al. 2024)."""
+    solver: Literal["euler", "heun"] = "euler"
+    """Order of the solver: one or two."""
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps} but sampling needs at least 1")
+        if self.guidance < 0:
+            raise ValueError(f"guidance is {self.guidance} but must be 0 or more (1 is none)")
+        if not 0 <= self.interval[0] <= self.interval[1] <= 1:
+            raise ValueError(f"interval {self.interval} must be two times 0 <= a <= b <= 1")
+
+
+def time_grid(steps: int) -> list[float]:
+    """Return steps + 1 equally spaced times from 0 (noise) to 1 (data)."""
+    return [i / steps for i in range(steps + 1)]
+
+
+def euler(
+    velocity: Velocity, x: Float[Tensor, "B *S"], times: list[float]
+) -> Float[Tensor, "B *S"]:
+    """Integrate with one evaluation a step."""
+    for t, t_next in zip(times, times[1:], strict=False):
+        x = x + (t_next - t) * velocity(x, t)
+    return x
+
+
+def heun(velocity: Velocity, x: Float[Tensor, "B *S"], times: list[float]) -> Float[Tensor, "B *S"]:
+    """Integrate with the trapezoidal rule; the last step is Euler's, as in EDM.
+
+    Source: Karras et al. 2022 (EDM), algorithm 1.
+    """
+    for t, t_next in zip(times, times[1:], strict=False):
+        slope = velocity(x, t)
+        proposal = x + (t_next - t) * slope
+        if t_next < 1:
+            slope = (slope + velocity(proposal, t_next)) / 2
+            proposal = x + (t_next - t) * slope
+        x = proposal
+    return x
+
+
+def solve(
+    velocity: Velocity, noise: Float[Tensor, "B *S"], options: FlowOptions
+) -> Float[Tensor, "B *S"]:
+    """Sample with the solver that the options name."""
+    solver = {"euler": euler, "heun": heun}[options.solver]
+    return solver(velocity, noise, time_grid(options.steps))
+
+
+def guided(
+    conditional: Velocity, unconditional: Velocity, options: FlowOptions
+) -> Velocity:
+    """Return v_u + w (v_c - v_u) inside the interval and v_c outside it.
+
+    Source: Ho and Salimans 2022, eq. 6; the interval from Kynkäänniemi et al. 2024.
+    """
+    low, high = options.interval
+
+    def velocity(x: Float[Tensor, "B *S"], t: float) -> Float[Tensor, "B *S"]:
+        if options.guidance == 1 or not low <= t <= high:
+            return conditional(x, t)
+        return torch.lerp(unconditional(x, t), conditional(x, t), options.guidance)
+
+    return velocity
