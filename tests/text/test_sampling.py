@@ -1,0 +1,105 @@
+"""Claims about writing."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.noise import seeds_tensor, uniform
+from text.model import TextConfig, TextModel
+from text.sampling import TextOptions, pick, write
+from text.tokenizer import BOS, EOS
+
+SMALL = TextConfig(width=32, depth=2, heads=2, context=16, vocabulary=50, prefix=3)
+
+
+def model() -> TextModel:
+    torch.manual_seed(0)
+    network = TextModel(SMALL, 8)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network.eval()
+
+
+def conditions(count: int) -> torch.Tensor:
+    return F.normalize(torch.randn(count, 8), dim=-1)
+
+
+def write_by_recomputation(network, cond, options, seeds, tokens):
+    ids = torch.full((len(seeds), 1), BOS)
+    for n in range(SMALL.context - 1):
+        plain = network(ids)[:, -1]
+        logits = plain + options.guidance * (network(ids, cond)[:, -1] - plain)
+        choice = EOS + pick(logits[:, EOS:tokens], uniform(seeds, stream=n), options)
+        ended = (ids == EOS).any(1)
+        ids = torch.cat([ids, torch.where(ended, EOS, choice)[:, None]], dim=1)
+    return ids[:, 1:]
+
+
+def test_cached_writing_equals_recomputation():
+    network, cond, seeds = model(), conditions(6), seeds_tensor(range(6))
+    ours = write(network, cond, TextOptions(), seeds, 50)
+    theirs = write_by_recomputation(network, cond, TextOptions(), seeds, 50)
+    assert torch.equal(ours, theirs[:, : ours.shape[1]])
+
+
+def test_a_text_does_not_depend_on_its_neighbours():
+    network, cond, seeds = model(), conditions(8), seeds_tensor(range(8))
+    together = write(network, cond, TextOptions(), seeds, 50)
+    for i in range(8):
+        alone = write(network, cond[i : i + 1], TextOptions(), seeds[i : i + 1], 50)
+        assert torch.equal(alone[0], together[i, : alone.shape[1]])
+
+
+def test_only_known_tokens_are_written_and_nothing_follows_the_end():
+    ids = write(model(), None, TextOptions(temperature=5.0), seeds_tensor(range(64)), tokens=9)
+    assert ids.min() >= EOS
+    assert ids.max() < 9
+    ended = (ids == EOS).cummax(dim=1).values
+    assert (ids[ended] == EOS).all()
+
+
+def test_guidance_one_is_the_conditional_model():
+    network, cond, seeds = model(), conditions(4), seeds_tensor(range(4))
+    caches = network.begin(network.prefix(cond, 4), 15)
+    logits = network.step(torch.full((4,), BOS), caches)
+    options = TextOptions(guidance=1.0)
+    expected = EOS + pick(logits[:, EOS:50], uniform(seeds, stream=0), options)
+    assert torch.equal(write(network, cond, options, seeds, 50)[:, 0], expected)
+
+
+def test_draws_follow_the_probabilities():
+    logits = torch.tensor([0.5, 0.2, 0.3]).log().expand(20_000, 3)
+    draws = uniform(seeds_tensor(range(20_000)))
+    share = F.one_hot(pick(logits, draws, TextOptions()), 3).float().mean(0)
+    torch.testing.assert_close(share, torch.tensor([0.5, 0.2, 0.3]), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "possible"),
+    [
+        (TextOptions(temperature=0.0), {0}),
+        (TextOptions(top_k=1), {0}),
+        (TextOptions(top_k=2), {0, 2}),
+        (TextOptions(top_p=0.5), {0}),
+        (TextOptions(top_p=0.51), {0, 2}),
+        (TextOptions(top_p=1.0), {0, 1, 2}),
+    ],
+)
+def test_the_options_bound_what_can_be_drawn(options: TextOptions, possible: set[int]):
+    draws = torch.linspace(0, 1, 101)
+    logits = torch.tensor([0.5, 0.2, 0.3]).log().expand(101, 3)
+    assert set(pick(logits, draws, options).tolist()) == possible
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 1.5}, {"guidance": -1.0}, {"max_tokens": 0}],
+)
+def test_nonsense_options_are_errors(wrong: dict):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TextOptions(**wrong)
+
+
+def test_max_tokens_bounds_the_length():
+    ids = write(model(), None, TextOptions(max_tokens=4), seeds_tensor(range(32)), 50)
+    assert ids.shape[1] == 4
