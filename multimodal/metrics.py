@@ -99,11 +99,11 @@ def frechet_distance(first: Float[Tensor, "P D"], second: Float[Tensor, "Q D"]) 
 
 
 def total_variation(first: Int[Tensor, "P"], second: Int[Tensor, "Q"], labels: int) -> float:
-    """Half the L1 distance of two label distributions: 0 for equal, 1 for disjoint. -1 counts as a label."""
-    shares = [
+    """Half the L1 distance of two label distributions; unreadable (-1) counts as a label."""
+    first_share, second_share = (
         torch.bincount(x + 1, minlength=labels + 1).double() / len(x) for x in (first, second)
-    ]
-    return float((shares[0] - shares[1]).abs().sum() / 2)
+    )
+    return float((first_share - second_share).abs().sum() / 2)
 
 
 def rank_correlation(first: Float[Tensor, "B"], second: Float[Tensor, "B"]) -> float:
