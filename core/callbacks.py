@@ -1,0 +1,108 @@
+"""What every training run leaves behind: checkpoints, progress, samples, cost."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from core.ema import PowerEMA
+from core.energy import Meter
+from core.files import new_file
+
+
+class SaveLast(L.Callback):
+    """Keeps `last.ckpt` current: every so many steps, and at the end."""
+
+    def __init__(self, folder: Path, every: int):
+        self.path, self.every = folder / "last.ckpt", every
+        self.saved = -1
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save when the step count says so."""
+        if trainer.global_step % self.every == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save the finished run."""
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.global_step != self.saved:
+            self.saved = trainer.global_step
+            trainer.save_checkpoint(self.path)
+
+
+class Progress(L.Callback):
+    """Writes `progress.json` about twice a second, for whoever watches from outside."""
+
+    def __init__(self, folder: Path, interval: float = 0.5):
+        self.path, self.interval = folder / "progress.json", interval
+        self.due = 0.0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Write step, total and loss."""
+        now = time.monotonic()
+        if now >= self.due or trainer.global_step == trainer.max_steps:
+            self.due = now + self.interval
+            loss = float(outputs["loss"]) if isinstance(outputs, dict) else None
+            state = {"step": trainer.global_step, "total": trainer.max_steps, "loss": loss}
+            _write_json(self.path, state)
+
+
+class Samples(L.Callback):
+    """Lets the module write samples of its averaged weights into `samples/`, a few times a run."""
+
+    def __init__(self, folder: Path, times: int, ema: PowerEMA):
+        self.folder, self.times, self.ema = folder / "samples", times, ema
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Write samples when one of the run's equal parts is complete."""
+        every = max(1, trainer.max_steps // self.times)
+        write = getattr(pl_module, "write_samples", None)
+        if write is None or trainer.global_step % every or not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pl_module.eval()
+        self.ema.swap(pl_module)
+        with torch.no_grad():
+            write(self.folder / f"{trainer.global_step:06d}", batch)
+        self.ema.swap(pl_module)
+        pl_module.train()
+
+
+class Cost(L.Callback):
+    """Writes `cost.json`: seconds, samples a second, peak memory, energy, parameters."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "cost.json"
+        self.samples, self.meter = 0, Meter()
+
+    def on_train_start(self, *_: Any) -> None:
+        """Start counting."""
+        self.meter, self.samples = Meter(), 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Count samples."""
+        self.samples += len(batch["index"]) * trainer.world_size
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the bill."""
+        cost = self.meter.read()
+        cost["samples_per_second"] = round(self.samples / max(1e-9, cost["seconds"]), 2)
+        cost["parameters"] = sum(p.numel() for p in pl_module.parameters())
+        cost["steps"] = trainer.global_step
+        _write_json(self.path, cost)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    with new_file(path) as file:
+        file.write_text(json.dumps(value, indent=1))

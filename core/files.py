@@ -1,0 +1,59 @@
+"""The user's files: checked before they are read, and never half-written."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return the path of a file that can be read and is not empty, or say what is wrong."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder but a file is needed; name one file in it")
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; check the path")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{path} may not be read; change its permissions or name another file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes); name a file with content")
+    return path
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place when the block succeeds.
+
+    The suffix is kept, as many writers choose the format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place when the block succeeds.
+
+    An empty folder may stand at `path`, or one that the caller has decided to replace: it is moved
+    aside for the exchange and removed after it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
+    partial.mkdir()
+    try:
+        yield partial
+        if path.exists():
+            path.replace(replaced)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

@@ -1,0 +1,131 @@
+"""The shared training of flows over tokens: image, audio and video differ in codec and network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from core.flow import LogitNormal, Prediction, flow_loss, interpolate, velocity
+from core.module import TrainedModule
+from core.noise import normal, seeds_tensor, uniform
+from core.optim import OptimConfig
+from core.sampling import FlowOptions, guided, solve
+
+
+@dataclass(frozen=True)
+class FlowTraining:
+    """What the flow is trained on."""
+
+    prediction: Prediction = "x"
+    """Output of the network: clean tokens, or the velocity."""
+    times: LogitNormal = LogitNormal()
+    """Distribution of training times."""
+    drop: float = 0.1
+    """Share of samples whose condition is replaced by the learned null."""
+    cond_noise: float = 0.4
+    """Length of the Gaussian noise added to the unit condition before it is renormalised."""
+
+    def __post_init__(self):
+        if not 0 <= self.drop < 1:
+            raise ValueError(f"drop is {self.drop} but must be a share from 0 to below 1")
+        if self.cond_noise < 0:
+            raise ValueError(f"cond_noise is {self.cond_noise} but must be 0 or more")
+
+
+class FlowModule(TrainedModule):
+    """A codec and a denoising network; a batch holds the signal under the module's kind."""
+
+    codec: nn.Module
+    net: nn.Module
+
+    def __init__(self, flow: FlowTraining, optim: OptimConfig, cond_dim: int, seed: int):
+        super().__init__(optim, seed)
+        self.flow, self.cond_dim = flow, cond_dim
+
+    def on_fit_start(self) -> None:
+        """Fit the codec's statistics on training data, unless a checkpoint brought them."""
+        if not self.codec.fitted:
+            loader = self.trainer.datamodule.train_dataloader()
+            signals = [batch[self.kind] for batch, _ in zip(loader, range(16), strict=False)]
+            self.codec.fit(torch.cat(signals).to(self.device))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the flow's loss on one batch."""
+        loss = self.loss(self.codec.encode(batch[self.kind]), batch.get("cond"), self.seeds(batch))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Log the loss at noise and times that are the same in every validation."""
+        loss = self.loss(self.codec.encode(batch[self.kind]), batch.get("cond"), self.seeds(batch))
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
+
+    def loss(
+        self,
+        x: Float[Tensor, "B T C"],
+        cond: Float[Tensor, "B E"] | None,
+        seeds: Int[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error of the velocity at random times."""
+        noise = normal(seeds, x.shape[1:])
+        time = self.times(seeds)
+        keep = uniform(seeds, stream=3) >= self.flow.drop
+        cond = cond if cond is None else corrupt(cond, seeds, self.flow.cond_noise)
+        output = self.net(interpolate(noise, x, self.per_token(time)), time, cond, keep=keep)
+        loss = flow_loss(output.float(), noise, x, self.per_token(time), self.flow.prediction)
+        return loss.mean()
+
+    def times(self, seeds: Int[Tensor, "B"]) -> Float[Tensor, "B *M"]:
+        """Return training times, one a sample."""
+        return self.flow.times.times(seeds)
+
+    def per_token(self, time: Float[Tensor, "B *M"]) -> Float[Tensor, "B *_"]:
+        """Return the times in a shape that broadcasts against tokens."""
+        return time
+
+    @torch.no_grad()
+    def generate(
+        self,
+        cond: Float[Tensor, "B E"] | None,
+        options: FlowOptions = FlowOptions(),
+        *,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """Return one signal a seed, given embeddings of this modality (None: unconditional)."""
+        noise = normal(seeds_tensor(seeds, self.device), self.token_shape)
+        return self.codec.decode(solve(self.guided_velocity(cond, options), noise, options))
+
+    def guided_velocity(self, cond: Float[Tensor, "B E"] | None, options: FlowOptions) -> Any:
+        """Return the velocity under guidance; without a condition there is nothing to guide."""
+        if cond is None:
+            return lambda x, t: self.velocity(x, t, None)
+        return guided(
+            lambda x, t: self.velocity(x, t, cond), lambda x, t: self.velocity(x, t, None), options
+        )
+
+    def velocity(
+        self, x: Float[Tensor, "B T C"], t: float, cond: Float[Tensor, "B E"] | None
+    ) -> Float[Tensor, "B T C"]:
+        """Return dx/dt of all tokens at one time."""
+        time = x.new_full((len(x),), t)
+        return velocity(self.net(x, time, cond), x, time, self.flow.prediction)
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """Tokens a signal, channels a token."""
+        return len(self.codec.positions), self.codec.channels
+
+
+def corrupt(
+    cond: Float[Tensor, "B E"], seeds: Int[Tensor, "B"], length: float
+) -> Float[Tensor, "B E"]:
+    """Add Gaussian noise of an expected length to unit vectors and renormalise.
+
+    The prior's samples miss a tower's embedding by a little; a generator that has seen such misses
+    is not thrown by them (Ho et al. 2022, cascaded diffusion, call it conditioning augmentation).
+    """
+    noise = normal(seeds, cond.shape[1:], stream=2) * (length / cond.shape[1] ** 0.5)
+    return nn.functional.normalize(cond + noise, dim=-1)

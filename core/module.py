@@ -1,0 +1,46 @@
+"""What every LightningModule of the project shares: seeds, optimiser, checkpoint identity."""
+
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from core.checkpoint import describe, provenance
+from core.noise import mix
+from core.optim import OptimConfig, build_optimiser
+
+
+class TrainedModule(L.LightningModule):
+    """Base of all trainers; a subclass names its `kind` and writes `training_step`."""
+
+    kind: ClassVar[str]
+    optim: OptimConfig
+    seed: int
+
+    def __init__(self, optim: OptimConfig, seed: int):
+        super().__init__()
+        self.optim, self.seed = optim, seed
+        self.provenance = provenance()
+
+    def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
+        """Return one seed a sample: a pure function of run seed, epoch and global sample index."""
+        return mix(self.seed, batch["epoch"], batch["index"])
+
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Reseed torch's own generator (dropout), so that a resumed step equals its original."""
+        torch.manual_seed(int(self.seeds(batch)[0]))
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser; the schedule spans the Trainer's `max_steps`."""
+        total = self.trainer.max_steps
+        if total < 1:
+            raise ValueError(f"trainer.max_steps is {total} but the schedule needs a number >= 1")
+        return build_optimiser(self, self.optim, total)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module and where it came from; drop what pickles classes."""
+        checkpoint.pop("hyper_parameters", None)
+        checkpoint.pop("hparams_name", None)
+        checkpoint["unison"] = describe(self) | self.provenance | {"seed": self.seed}

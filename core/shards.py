@@ -1,0 +1,239 @@
+"""Tar shards in webdataset's format, a manifest and an offset index: write once, seek to any sample.
+
+A sample is a dictionary `{"__key__": "000012", "png": b"...", "txt": b"..."}`; its members lie side
+by side in one tar file as `000012.png`, `000012.txt`. The same samples give the same bytes.
+"""
+
+import hashlib
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.manifest import Manifest, Shard
+
+INDEX = "index.npy"
+Sample = dict[str, Any]
+"""`__key__` -> str and each member's extension -> bytes."""
+
+
+@contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `out` if the block succeeds and vanishes if it fails."""
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ValueError(f"{out} exists already; remove it or choose another output folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise OSError(
+            f"cannot write {out} ({error.strerror}); choose another output folder"
+        ) from error
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        temporary.replace(out)
+    except OSError as error:
+        if error.errno is None:  # has its one clear line already
+            raise
+        raise OSError(
+            f"cannot write {out} ({error.strerror}); free some space or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_shards(
+    out: str | Path,
+    samples: Iterable[Mapping[str, Any]],
+    *,
+    required: Sequence[str],
+    source: str,
+    licence: str,
+    optional: Sequence[str] = (),
+    dropped: Mapping[str, int] | None = None,
+    builder: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    per_shard: int = 1000,
+) -> Manifest:
+    """Write samples as tar shards with manifest and index; `out` appears whole or not at all.
+
+    Args:
+        dropped: Counts by reason, read after the last sample was drawn, so a generator may fill it.
+        per_shard: Samples a tar file.
+    """
+    with new_folder(out) as folder:
+        members = (*required, *optional)
+        iterator, rows, shards = iter(samples), [], []
+        while True:
+            name = f"{len(shards):06d}.tar"
+            found = _write_tar(
+                folder / name, islice(iterator, per_shard), required, members
+            )
+            if not found:
+                (folder / name).unlink()
+                break
+            rows += [(len(shards), *row) for row in found]
+            shards.append(_describe(folder / name, len(found)))
+        if not rows:
+            raise ValueError(f"no samples to write to {out}; dropped: {dict(dropped or {})}")
+        np.save(folder / INDEX, _index(rows, out))
+        manifest = Manifest(
+            samples=len(rows),
+            shards=tuple(shards),
+            required=tuple(required),
+            optional=tuple(optional),
+            source=source,
+            licence=licence,
+            dropped=dict(dropped or {}),
+            builder=dict(builder or {}),
+            card=dict(card or {}),
+            fields=dict(fields or {}),
+        )
+        manifest.save(folder)
+    return manifest
+
+
+def _write_tar(
+    path: Path, samples: Iterable[Mapping[str, Any]], required: Sequence[str], members: Sequence[str]
+) -> list[tuple[int, int, int, str]]:
+    """Write one tar file; return start, stop, bit mask of members and key of each sample."""
+    import webdataset
+
+    rows = []
+    with path.open("wb") as stream:
+        # A fixed time and owner: webdataset stamps the current time by default.
+        writer = webdataset.TarWriter(
+            stream, user="unison", group="unison", mode=0o644, mtime=0, encoder=False
+        )
+        for sample in samples:
+            mask = _check_sample(sample, required, members)
+            start = writer.tarstream.offset
+            writer.write(dict(sample))
+            rows.append((start, writer.tarstream.offset, mask, sample["__key__"]))
+        writer.close()
+    return rows
+
+
+def _check_sample(
+    sample: Mapping[str, Any], required: Sequence[str], members: Sequence[str]
+) -> int:
+    key = sample["__key__"]
+    if not key or not set(key).isdisjoint("./\\"):
+        raise ValueError(f"sample key {key!r} must be a name without dots and slashes")
+    names = [name for name in sample if name != "__key__"]
+    if missing := [name for name in required if name not in names]:
+        raise ValueError(f"sample {key} lacks the required members {missing}")
+    if unknown := [name for name in names if name not in members]:
+        raise ValueError(f"sample {key} has members {unknown} that the dataset does not declare")
+    return sum(1 << members.index(name) for name in names)
+
+
+def _describe(path: Path, samples: int) -> Shard:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Shard(path.name, samples, path.stat().st_size, digest)
+
+
+def _index(rows: list[tuple[int, int, int, int, str]], out: str | Path) -> np.ndarray:
+    keys = [row[-1] for row in rows]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{out}: two samples share a key; keys must be unique")
+    columns = [("shard", "<i8"), ("start", "<i8"), ("stop", "<i8"), ("members", "<u8")]
+    return np.array(rows, dtype=[*columns, ("key", f"<U{max(map(len, keys))}")])
+
+
+class ShardReader:
+    """Random access to the samples of a dataset's folder, by position."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.manifest = Manifest.load(folder)
+        self.index = self._load_index()
+        for shard in self.manifest.shards:
+            path = self.folder / shard.name
+            size = path.stat().st_size if path.is_file() else None
+            if size != shard.bytes:
+                found = "is missing" if size is None else f"has {size} bytes"
+                raise ValueError(
+                    f"{path} {found} but its manifest says {shard.bytes} bytes; rebuild the dataset"
+                )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def keys(self) -> list[str]:
+        """The samples' keys in order."""
+        return self.index["key"].tolist()
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples of each shard."""
+        return [shard.samples for shard in self.manifest.shards]
+
+    def has(self, member: str) -> np.ndarray:
+        """Which samples hold a member: Bool[N]."""
+        if member not in self.manifest.members:
+            return np.zeros(len(self), dtype=bool)
+        bit = np.uint64(1 << self.manifest.members.index(member))
+        return (self.index["members"] & bit) != 0
+
+    def where(self, position: int) -> str:
+        """Name a sample for an error message: its shard and key."""
+        row = self.index[position]
+        return f"{self.folder / self.manifest.shards[row['shard']].name}: sample {row['key']}"
+
+    def read(self, position: int, members: Iterable[str] | None = None) -> Sample:
+        """Read one sample, or only some of its members: `{"__key__": ..., extension: bytes}`."""
+        row = self.index[position]
+        names = [
+            name
+            for bit, name in enumerate(self.manifest.members)
+            if int(row["members"]) >> bit & 1 and (members is None or name in members)
+        ]
+        key = str(row["key"])
+        found = self._extract(position, {f"{key}.{name}": name for name in names})
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(
+                f"{self.where(position)} lacks {missing}, which the manifest promises; "
+                "rebuild the dataset"
+            )
+        return {"__key__": key} | found
+
+    def _extract(self, position: int, names: Mapping[str, str]) -> dict[str, bytes]:
+        row = self.index[position]
+        with (self.folder / self.manifest.shards[row["shard"]].name).open("rb") as stream:
+            stream.seek(row["start"])
+            piece = io.BytesIO(stream.read(row["stop"] - row["start"]))
+        try:
+            with tarfile.open(fileobj=piece, mode="r:") as tar:
+                return {
+                    names[entry.name]: tar.extractfile(entry).read()
+                    for entry in tar
+                    if entry.name in names
+                }
+        except tarfile.TarError as error:
+            raise ValueError(f"{self.where(position)} is damaged ({error}); rebuild") from error
+
+    def _load_index(self) -> np.ndarray:
+        path = self.folder / INDEX
+        try:
+            index = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
+        if len(index) != self.manifest.samples:
+            raise ValueError(
+                f"{path} lists {len(index)} samples but the manifest {self.manifest.samples}; "
+                "rebuild the dataset"
+            )
+        return index

@@ -1,0 +1,106 @@
+"""The one place where the training command line is shaped.
+
+    python -m image.train --config A.yaml --config B.yaml --model.net.width=96 --resume last.ckpt
+
+Configs compose left to right, overrides come after them; the data's embedding width is linked into
+the model, so no config repeats it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from core.callbacks import Cost, Progress, Samples, SaveLast
+from core.checkpoint import AtomicCheckpointIO, load_weights, read_checkpoint
+from core.cli import guard
+from core.data import ShardData
+from core.ema import PowerEMA
+from core.files import new_file
+from core.module import TrainedModule
+
+DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
+
+
+def train(module: type[TrainedModule], data: type[ShardData], argv: list[str] | None = None) -> Any:
+    """Run a training command; a mistake in its options or data is one line and exit code 2."""
+    return guard(lambda: TrainCLI(module, data, argv))
+
+
+class TrainCLI(LightningCLI):
+    """A Lightning command line without subcommands: parse, build, fit."""
+
+    def __init__(
+        self, module: type[TrainedModule], data: type[ShardData], argv: list[str] | None = None
+    ):
+        super().__init__(
+            module,
+            data,
+            args=argv,
+            run=False,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"logger": False, "enable_checkpointing": False},
+            parser_kwargs={"default_config_files": [str(DEFAULTS)], "allow_abbrev": False},
+        )
+        self.fit_run()
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of a run that belong to neither model nor data nor Trainer."""
+        parser.add_argument("--out", type=str, required=True, help="folder of the run")
+        parser.add_argument("--resume", type=str | None, default=None, help="checkpoint to go on from")
+        parser.add_argument("--init", type=str | None, default=None, help="checkpoint to fine-tune")
+        parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
+        parser.add_argument("--samples", type=int, default=4, help="times to write samples")
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Link the embeddings' width into the model; attach what every run leaves behind."""
+        config = self.config
+        if "cond_dim" in config.model:
+            config.model.cond_dim = self.datamodule_class.embedding_dim(
+                config.data.embeddings, config.data.train
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Build the Trainer with our loggers, callbacks and atomic checkpoints."""
+        out, ema = Path(self.config.out), PowerEMA()
+        callbacks = [
+            ema,
+            Cost(out),
+            Progress(out),
+            Samples(out, self.config.samples, ema),
+            SaveLast(out, self.config.save_every),
+        ]
+        if sys.stderr.isatty():
+            callbacks.append(TQDMProgressBar())
+        kwargs |= {
+            "callbacks": callbacks,
+            "logger": [CSVLogger(out, "", ""), TensorBoardLogger(out, "", "tensorboard")],
+            "plugins": [AtomicCheckpointIO()],
+            "enable_progress_bar": sys.stderr.isatty(),
+            "default_root_dir": out,
+        }
+        return super().instantiate_trainer(**kwargs)
+
+    def fit_run(self) -> None:
+        """Write the configuration, load what was asked for, and train."""
+        out = Path(self.config.out)
+        out.mkdir(parents=True, exist_ok=True)
+        kept = self.config.clone()
+        kept.resume = kept.init = None
+        with new_file(out / "config.yaml") as file:
+            file.write_text(self.parser.dump(kept))
+        kind = self.model.kind
+        if self.config.init:
+            load_weights(self.model, read_checkpoint(self.config.init, kind))
+        if self.config.resume:
+            read_checkpoint(self.config.resume, kind)
+        self.trainer.fit(
+            self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
+        )

@@ -1,0 +1,29 @@
+"""The user's pictures: PNG, JPEG and WebP in, PNG out."""
+
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from core.canvas import Fit, to_square
+from core.files import existing_file, new_file
+from core.pictures import from_pillow, opened, to_pillow
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+def read_image(path: str | Path, size: int = 32, fit: Fit = "auto") -> Float[Tensor, "3 H W"]:
+    """Read a picture as a square of `size` pixels in [-1, 1].
+
+    It is turned as its EXIF says, transparency becomes white, and the square is cut out as
+    `core.canvas` describes.
+    """
+    with opened(existing_file(path), FORMATS) as image:
+        pixels = from_pillow(image)
+    return to_square(pixels[None], size, fit)[0]
+
+
+def write_image(path: str | Path, image: Float[Tensor, "3 H W"], upscale: int = 8) -> None:
+    """Write a picture in [-1, 1] as PNG, each pixel repeated `upscale` times a side."""
+    with new_file(path) as partial:
+        to_pillow(image, upscale).save(partial, "PNG")

@@ -1,0 +1,28 @@
+"""The image network: a denoising transformer over patches."""
+
+from dataclasses import dataclass
+
+from core.denoiser import Denoiser, DenoiserConfig
+from image.codec import PatchCodec
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Size of the picture and of the network."""
+
+    size: int = 32
+    """Pixels a side."""
+    patch: int = 8
+    """Pixels a side of one token."""
+    net: DenoiserConfig = DenoiserConfig()
+    """The transformer."""
+
+    def __post_init__(self):
+        if self.size < 1 or self.patch < 1 or self.size % self.patch:
+            raise ValueError(f"patch {self.patch} must divide the image size {self.size}")
+
+
+def build(config: ImageConfig, cond_dim: int) -> tuple[PatchCodec, Denoiser]:
+    """Return the codec and the network that reads its tokens."""
+    codec = PatchCodec(config.size, config.patch)
+    return codec, Denoiser(config.net, codec.channels, codec.positions, cond_dim)
