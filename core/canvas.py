@@ -137,7 +137,7 @@ def resize(frames: Float[Tensor, "N 3 S S"], size: int) -> Float[Tensor, "N 3 Z 
     factor, rest = divmod(frames.shape[-1], size)
     if factor and not rest:
         return reduce(frames, "n c (h a) (w b) -> n c h w", "mean", a=factor, b=factor)
-    return F.interpolate(frames, (size, size), mode="bilinear", antialias=True)
+    return F.interpolate(frames, (size, size), mode="bilinear", antialias=True).clamp(-1, 1)
 
 
 def _background(frames: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "3"] | None:

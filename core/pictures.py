@@ -16,7 +16,7 @@ from torch import Tensor
 SIDES = (8, 12_000)
 """Shortest and longest side of a picture, in pixels."""
 DETAIL = 1024
-"""Side in pixels below which nothing is lost; a larger picture is first reduced by a whole factor."""
+"""Shorter side in pixels to which a larger picture is first reduced, by a whole factor."""
 
 
 @contextmanager

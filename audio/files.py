@@ -1,0 +1,121 @@
+"""The user's sounds: WAV, FLAC, OGG and MP3 of any rate and channel count in, WAV out."""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from core.files import existing_file, new_file
+
+SECONDS = (0.02, 600.0)
+"""Shortest and longest recording."""
+RATES = (4_000, 768_000)
+SILENCE = 1e-3
+"""Peak below which a recording holds nothing: -60 dB of full scale."""
+QUIET = 0.03
+"""Share of the loudest 10 ms below which the ends are cut off: -30 dB."""
+LEAD = 0.05
+"""Seconds kept before and after the sound."""
+PEAK = 0.8
+"""Height that the loudest sample is brought to."""
+
+
+def read_audio(
+    path: str | Path,
+    rate: int = 8_000,
+    samples: int = 10_400,
+    fit: Literal["auto", "plain"] = "auto",
+) -> Float[Tensor, "S"]:
+    """Read a recording as a mono waveform of `samples` samples at `rate` Hz, in [-1, 1].
+
+    Channels are averaged. `auto` cuts off the silence at both ends and brings the loudest sample to
+    `PEAK`; `plain` does neither. What is too long is cut with a warning, the rest is padded.
+    """
+    path = existing_file(path)
+    wave, source_rate = _decode(path)
+    wave = _resample(wave, source_rate, rate)
+    if fit == "auto":
+        wave = trim(wave, rate)
+        wave = wave * (PEAK / wave.abs().max())
+    if len(wave) > samples:
+        warnings.warn(
+            f"{path} holds {len(wave) / rate:.1f} s of sound; only the first {samples / rate:.1f} s"
+            " are heard",
+            stacklevel=2,
+        )
+    wave = F.pad(wave[:samples], (0, max(0, samples - len(wave))))
+    return wave.clamp(-1, 1)
+
+
+def write_audio(path: str | Path, wave: Float[Tensor, "S"], rate: int = 8_000) -> None:
+    """Write a waveform in [-1, 1] as 16-bit WAV."""
+    import soundfile
+
+    with new_file(path) as partial:
+        data = wave.detach().cpu().float().clamp(-1, 1).numpy()
+        soundfile.write(partial, data, rate, format="WAV", subtype="PCM_16")
+
+
+def trim(wave: Float[Tensor, "S"], rate: int) -> Float[Tensor, "S2"]:
+    """Cut off what is quiet at both ends, but for `LEAD` seconds."""
+    step = max(1, rate // 100)
+    blocks = F.pad(wave, (0, -len(wave) % step)).reshape(-1, step)
+    loudness = blocks.square().mean(1).sqrt()
+    loud = (loudness > QUIET * loudness.max()).nonzero()
+    lead = round(LEAD * rate)
+    start = max(0, loud[0].item() * step - lead)
+    return wave[start : (loud[-1].item() + 1) * step + lead]
+
+
+def _decode(path: Path) -> tuple[Float[Tensor, "S"], int]:
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(path, file.samplerate, file.frames / file.samplerate)
+            data, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{path} is not a WAV, FLAC, OGG or MP3 recording, or is damaged "
+            f"({error.error_string}); save it as WAV and try again"
+        ) from None
+    wave = torch.from_numpy(np.ascontiguousarray(data.mean(1)))
+    _check_sound(path, wave, rate)
+    return wave, rate
+
+
+def _check_header(path: Path, rate: int, seconds: float) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(
+            f"{path} has {rate} samples a second but {RATES[0]} to {RATES[1]} are understood; "
+            "convert it"
+        )
+    if seconds > SECONDS[1]:
+        raise ValueError(
+            f"{path} lasts {seconds:.0f} s but {SECONDS[1]:.0f} s are the limit; cut it to the word"
+        )
+
+
+def _check_sound(path: Path, wave: Float[Tensor, "S"], rate: int) -> None:
+    seconds = len(wave) / rate
+    if seconds < SECONDS[0]:
+        raise ValueError(
+            f"{path} lasts {seconds:.3f} s but at least {SECONDS[0]} s are needed; record again"
+        )
+    if not wave.isfinite().all():
+        raise ValueError(f"{path} holds values that are no numbers; export it again as 16-bit WAV")
+    if wave.abs().max() < SILENCE:
+        raise ValueError(
+            f"{path} is silent: its peak is below {SILENCE} of full scale; record it louder"
+        )
+
+
+def _resample(wave: Float[Tensor, "S"], source: int, target: int) -> Float[Tensor, "S2"]:
+    from torchaudio.functional import resample
+
+    return resample(wave, source, target, lowpass_filter_width=32)

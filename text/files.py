@@ -1,0 +1,43 @@
+"""The user's text: typed on the command line, or a file in UTF-8."""
+
+from pathlib import Path
+
+from core.files import existing_file, new_file
+
+LONGEST = 1_000
+"""Characters; a caption has about thirty."""
+
+
+def read_text(value: str | Path) -> str:
+    """Return the text, or what the .txt file of that name holds, with white space joined."""
+    path = Path(value)
+    is_file = isinstance(value, Path) or path.suffix == ".txt"
+    text = " ".join((_decode(existing_file(path)) if is_file else str(value)).split())
+    if not text:
+        raise ValueError(f"the text {str(value)!r} is empty; write a few words")
+    if len(text) > LONGEST:
+        raise ValueError(
+            f"the text {text[:20]!r}... has {len(text)} characters but {LONGEST} are the limit; "
+            "shorten it"
+        )
+    return text
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write one text, with a line's end, as UTF-8."""
+    with new_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _decode(path: Path) -> str:
+    if path.stat().st_size > 8 * LONGEST:
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes but a text of {LONGEST} characters is the "
+            "limit; shorten it"
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
+        ) from None

@@ -1,0 +1,138 @@
+"""The user's clips: MP4, WebM, GIF and animated WebP in, MP4 and WebP out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageSequence
+from torch import Tensor
+
+from core.canvas import Fit, to_square
+from core.files import existing_file, new_file
+from core.pictures import check_sides, from_pillow, opened, to_pillow
+
+ANIMATIONS = ("GIF", "WEBP")
+FRAMES = (2, 20_000)
+"""Fewest and most frames of a clip; the most are ten minutes at 33 a second."""
+DETAIL = 512
+"""Shorter side in pixels to which larger frames are first reduced."""
+
+_EXACT = {"fflags": "+bitexact", "flags": "+bitexact"}
+
+
+def read_video(
+    path: str | Path, size: int = 32, frames: int = 4, fit: Fit = "auto"
+) -> Float[Tensor, "F 3 H W"]:
+    """Read a clip as `frames` square frames of `size` pixels in [-1, 1], picked evenly.
+
+    The first and the last are always among them; a clip with fewer frames repeats some. All are cut
+    out alike, as `core.canvas` describes.
+    """
+    path = existing_file(path)
+    read = _read_animation if _is_animation(path) else _read_film
+    return to_square(torch.stack(read(path, frames)), size, fit)
+
+
+def write_video(
+    path: str | Path, video: Float[Tensor, "F 3 H W"], fps: int = 4, upscale: int = 8
+) -> None:
+    """Write a clip in [-1, 1] as MP4 (H.264), each pixel repeated `upscale` times a side.
+
+    One thread and no dates, so that the same clip gives the same bytes. The format halves the
+    resolution of colour, which an even `upscale` makes good.
+    """
+    import av
+
+    with new_file(path) as partial, av.open(str(partial), "w", options=_EXACT) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "12", **_EXACT})
+        stream.thread_count = 1
+        stream.height, stream.width = (side * upscale for side in video.shape[-2:])
+        stream.pix_fmt = "yuv420p"
+        for frame in video:
+            picture = av.VideoFrame.from_image(to_pillow(frame, upscale))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+def write_animation(
+    path: str | Path, video: Float[Tensor, "F 3 H W"], fps: int = 4, upscale: int = 4
+) -> None:
+    """Write a clip in [-1, 1] as an endless lossless WebP, which a browser shows as a picture."""
+    first, *rest = [to_pillow(frame, upscale) for frame in video]
+    with new_file(path) as partial:
+        first.save(
+            partial,
+            "WEBP",
+            save_all=True,
+            append_images=rest,
+            loop=0,
+            duration=round(1000 / fps),
+            lossless=True,
+        )
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """Return `wanted` frame numbers from the first of `count` to the last."""
+    return [round(number) for number in np.linspace(0, count - 1, wanted)]
+
+
+def _is_animation(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def _read_animation(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
+    with opened(path, ANIMATIONS) as image:
+        count = getattr(image, "n_frames", 1)
+        _check_count(path, count)
+        return _pick(ImageSequence.Iterator(image), evenly(count, frames))
+
+
+def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
+    """Count the frames, then decode up to the last that is wanted and keep those that are."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} holds no video; name a clip (MP4, WebM, GIF or WebP)")
+            stream = container.streams.video[0]
+            check_sides(path, (stream.codec_context.width, stream.codec_context.height))
+            count = sum(packet.size > 0 for packet in container.demux(stream))
+            _check_count(path, count)
+        with av.open(str(path)) as container:
+            picked = _pick(map(_upright, container.decode(video=0)), evenly(count, frames))
+    except (av.error.FFmpegError, EOFError) as error:
+        raise ValueError(
+            f"{path} is no clip (MP4, WebM, GIF or WebP) or is damaged ({error.strerror}); "
+            "save or copy it again"
+        ) from None
+    if not picked:
+        raise ValueError(f"{path} holds no frame that can be shown; save or copy it again")
+    return picked
+
+
+def _check_count(path: Path, count: int) -> None:
+    if not FRAMES[0] <= count <= FRAMES[1]:
+        way_out = "cut it shorter" if count > FRAMES[1] else "give a still picture as an image"
+        raise ValueError(
+            f"{path} holds {count} frames but a clip has {FRAMES[0]} to {FRAMES[1]}; {way_out}"
+        )
+
+
+def _pick(images: Iterable[Image.Image], wanted: list[int]) -> list[Float[Tensor, "3 H W"]]:
+    """Return the wanted frames; where a broken clip has fewer, its last stands in."""
+    kept = []
+    for number, image in enumerate(images):
+        if number in wanted:
+            kept += [from_pillow(image, DETAIL)] * wanted.count(number)
+        if number == wanted[-1]:
+            break
+    return kept + kept[-1:] * (len(wanted) - len(kept))
+
+
+def _upright(frame) -> Image.Image:
+    return frame.to_image().rotate(frame.rotation, expand=True)
