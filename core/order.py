@@ -28,7 +28,7 @@ def epoch_order(
 def training_batches(
     order: Int64[np.ndarray, " N"], batch_size: int, rank: int, world: int
 ) -> Int64[np.ndarray, "batches B"]:
-    """One rank's batches; the tail that fills no global batch is dropped (it differs each epoch)."""
+    """One rank's batches; a tail that fills no global batch is dropped (another each epoch)."""
     batches = len(order) // (batch_size * world)
     whole = order[: batches * batch_size * world]
     return rearrange(whole, "(n rank B) -> rank n B", n=batches, rank=world, B=batch_size)[rank]

@@ -1,4 +1,4 @@
-"""Tar shards in webdataset's format, a manifest and an offset index: write once, seek to any sample.
+"""Tar shards in webdataset's format with manifest and offset index: write, seek to any sample.
 
 A sample is a dictionary `{"__key__": "000012", "png": b"...", "txt": b"..."}`; its members lie side
 by side in one tar file as `000012.png`, `000012.txt`. The same samples give the same bytes.
@@ -6,49 +6,20 @@ by side in one tar file as `000012.png`, `000012.txt`. The same samples give the
 
 import hashlib
 import io
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.files import new_folder
 from core.manifest import Manifest, Shard
 
 INDEX = "index.npy"
 Sample = dict[str, Any]
 """`__key__` -> str and each member's extension -> bytes."""
-
-
-@contextmanager
-def new_folder(out: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` if the block succeeds and vanishes if it fails."""
-    out = Path(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} exists already; remove it or choose another output folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise OSError(
-            f"cannot write {out} ({error.strerror}); choose another output folder"
-        ) from error
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        temporary.replace(out)
-    except OSError as error:
-        if error.errno is None:  # has its one clear line already
-            raise
-        raise OSError(
-            f"cannot write {out} ({error.strerror}); free some space or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_shards(
@@ -71,19 +42,9 @@ def write_shards(
         dropped: Counts by reason, read after the last sample was drawn, so a generator may fill it.
         per_shard: Samples a tar file.
     """
+    check_absent(out)
     with new_folder(out) as folder:
-        members = (*required, *optional)
-        iterator, rows, shards = iter(samples), [], []
-        while True:
-            name = f"{len(shards):06d}.tar"
-            found = _write_tar(
-                folder / name, islice(iterator, per_shard), required, members
-            )
-            if not found:
-                (folder / name).unlink()
-                break
-            rows += [(len(shards), *row) for row in found]
-            shards.append(_describe(folder / name, len(found)))
+        rows, shards = _write_tars(folder, iter(samples), required, optional, per_shard)
         if not rows:
             raise ValueError(f"no samples to write to {out}; dropped: {dict(dropped or {})}")
         np.save(folder / INDEX, _index(rows, out))
@@ -103,8 +64,36 @@ def write_shards(
     return manifest
 
 
+def check_absent(out: str | Path) -> None:
+    """Raise unless `out` is free to be written: nothing there, or an empty folder."""
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise ValueError(f"{out} exists already; remove it or choose another output folder")
+
+
+def _write_tars(
+    folder: Path,
+    samples: Iterator[Mapping[str, Any]],
+    required: Sequence[str],
+    optional: Sequence[str],
+    per_shard: int,
+) -> tuple[list[tuple], list[Shard]]:
+    """Write all tar files; return the index's rows and a description of each file."""
+    rows, shards = [], []
+    for first in samples:
+        path = folder / f"{len(shards):06d}.tar"
+        chunk = chain([first], islice(samples, per_shard - 1))
+        found = _write_tar(path, chunk, required, (*required, *optional))
+        rows += [(len(shards), *row) for row in found]
+        shards.append(_describe(path, len(found)))
+    return rows, shards
+
+
 def _write_tar(
-    path: Path, samples: Iterable[Mapping[str, Any]], required: Sequence[str], members: Sequence[str]
+    path: Path,
+    samples: Iterable[Mapping[str, Any]],
+    required: Sequence[str],
+    members: Sequence[str],
 ) -> list[tuple[int, int, int, str]]:
     """Write one tar file; return start, stop, bit mask of members and key of each sample."""
     import webdataset

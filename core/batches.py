@@ -1,0 +1,97 @@
+"""Whole batches as the items of a stock DataLoader, in an order that can start anywhere."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from core.members import to_float
+from core.samples import Samples
+
+
+class Plan(NamedTuple):
+    """One rank's batches of one epoch."""
+
+    positions: Int64[np.ndarray, "batches B"]
+    """Samples of each batch, by position in the dataset."""
+    mask: Bool[np.ndarray, "batches B"] | None = None
+    """False where a sample only pads; None in training, which pads nothing."""
+
+
+class Place(NamedTuple):
+    """Where an iteration stands: the batch of an epoch that comes next."""
+
+    epoch: int
+    batch: int
+
+
+class Batches(Dataset):
+    """A map-style dataset whose items are batches, addressed by `Place`."""
+
+    def __init__(
+        self, samples: Samples, plan: Callable[[int], Plan], partial_members: Mapping[str, str]
+    ):
+        """Join samples and plan.
+
+        Args:
+            plan: The batches of an epoch.
+            partial_members: Fields that samples may lack, and the member each comes from.
+        """
+        self.samples, self.plan = samples, plan
+        self.present = {name: samples.reader.has(m) for name, m in partial_members.items()}
+        self._epoch, self._planned = 0, plan(0)
+
+    def __len__(self) -> int:
+        return len(self._planned.positions)
+
+    def __getitem__(self, place: Place) -> dict[str, Any]:
+        if place.epoch != self._epoch:
+            self._epoch, self._planned = place.epoch, self.plan(place.epoch)
+        wanted = self._planned.positions[place.batch]
+        columns, found = self.samples.select(wanted)
+        batch: dict[str, Any] = {
+            name: to_float(column) if isinstance(column, Tensor) else column
+            for name, column in columns.items()
+        }
+        batch |= {"index": torch.from_numpy(found), "epoch": torch.tensor(place.epoch)}
+        if self._planned.mask is not None:
+            batch["mask"] = torch.from_numpy(self._planned.mask[place.batch] & (found == wanted))
+        if self.present:
+            batch["present"] = {n: torch.from_numpy(has[found]) for n, has in self.present.items()}
+        return batch
+
+
+class PlaceSampler(DistributedSampler):
+    """Names the places of an epoch from wherever `start` says that the iteration stands.
+
+    It is a DistributedSampler only so that Lightning does not put its own in its place: the plan
+    has shared the samples among ranks already.
+    """
+
+    def __init__(self, batches: Batches, start: Callable[[], Place]):
+        super().__init__(batches, num_replicas=1, rank=0)
+        self.start = start
+
+    def __iter__(self) -> Iterator[Place]:
+        epoch, first = self.start()
+        return (Place(epoch, batch) for batch in range(first, len(self)))
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also when an iteration goes on in the midst of one."""
+        return len(self.dataset)
+
+
+def loader(batches: Batches, start: Callable[[], Place], workers: int) -> DataLoader:
+    """Return the loader: batches arrive in order whatever the number of workers."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=PlaceSampler(batches, start),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )

@@ -1,0 +1,228 @@
+"""ShardData: shards as batches for Lightning, in a pure order that a resumed run takes up exactly.
+
+The state counts batches *consumed* by the training loop, so it does not depend on workers that read
+ahead, and a run resumed in mid-epoch sees exactly the rest of it.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Int64
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from core.batches import Batches, Place, Plan, loader
+from core.manifest import Manifest
+from core.order import epoch_order, evaluation_batches, training_batches
+from core.samples import Fields, Samples, Sidecar
+from core.shards import ShardReader
+
+
+class ShardData(LightningDataModule):
+    """Batches of one kind of sample; a subclass says which members it needs and how they decode.
+
+    A batch is a dictionary of the decoded fields, with `index` Int64[B] (the samples' positions in
+    the dataset) and `epoch` Int64[]; evaluation adds `mask` Bool[B] (False is padding), embeddings
+    add `cond` Float[B E], partial samples add `present` (field -> Bool[B]).
+    """
+
+    members: ClassVar[Mapping[str, str]] = {}
+    """Field of the batch -> the member it is decoded from."""
+    partial: ClassVar[bool] = False
+    """Whether samples may lack some of the members; else such samples are left out."""
+    embedding: ClassVar[str | None] = None
+    """The member of embedding shards that becomes `cond`."""
+
+    def __init__(
+        self,
+        root: str,
+        train: str = "train",
+        val: str = "val",
+        batch_size: int = 64,
+        workers: int = 0,
+        seed: int = 0,
+        window: int = 4096,
+        embeddings: str | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        cache: bool = True,
+    ):
+        """Take shards at `root`.
+
+        Args:
+            root: Folder that holds a folder of shards for each split.
+            train: Split to train on.
+            val: Split to validate on.
+            batch_size: Samples a batch, on each rank.
+            workers: Processes that read and decode; 0 does it in the training process.
+            seed: Seed of the order.
+            window: Samples permuted together, after whole shards were permuted.
+            embeddings: Folder of embedding shards with the same splits; gives `cond`.
+            on_error: What a damaged sample does: stop the run, or be replaced, counted and warned.
+            cache: Keep decoded samples in memory (each worker its own).
+        """
+        super().__init__()
+        _at_least(1, batch_size=batch_size, window=window)
+        _at_least(0, workers=workers, seed=seed)
+        self.root, self.splits = Path(root), {"train": train, "val": val}
+        self.batch_size, self.workers = batch_size, workers
+        self.seed, self.window = seed, window
+        self.embeddings = Path(embeddings) if embeddings else None
+        self.on_error, self.cache = on_error, cache
+        self.place = Place(0, 0)
+        self._samples: dict[str, Samples] = {}
+
+    @staticmethod
+    def embedding_dim(embeddings: str | None, split: str = "train") -> int:
+        """Width of the embeddings in a folder of embedding shards; 0 without one."""
+        if not embeddings:
+            return 0
+        return Manifest.load(Path(embeddings) / split).fields["embedding_dim"]
+
+    @property
+    def cond_dim(self) -> int:
+        """Width of `cond`; 0 without embeddings."""
+        return self.embedding_dim(str(self.embeddings or ""), self.splits["train"])
+
+    @cached_property
+    def dataset_id(self) -> str:
+        """Hash of what is trained on: the samples, and the embeddings if there are any."""
+        folders = [folder for folder in (self.root, self.embeddings) if folder]
+        return "+".join(Manifest.load(f / self.splits["train"]).dataset_id for f in folders)
+
+    def decode(self, members: dict[str, bytes]) -> Fields:
+        """Decode one sample's members: a string, or a tensor of fixed shape, a field.
+
+        Bytes (uint8) and 16-bit samples (int16) are kept as such and become floats in [-1, 1] in
+        the batch.
+        """
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of the training split, from where training stands."""
+        samples = self._open("train")
+        usable = self._usable(samples.reader)
+        if len(usable) < self._global_batch:
+            raise ValueError(
+                f"{samples.reader.folder} has {len(usable)} usable samples but one global batch "
+                f"takes {self._global_batch}; lower the batch size or add data"
+            )
+        shards = samples.reader.index["shard"][usable]
+        sizes = np.bincount(shards, minlength=len(samples.reader.manifest.shards)).tolist()
+
+        def plan(epoch: int) -> Plan:
+            order = usable[epoch_order(sizes, self.seed, epoch, self.window)]
+            return Plan(training_batches(order, self.batch_size, self._rank, self._world))
+
+        batches = Batches(samples, plan, self._partial_members)
+        return loader(batches, lambda: self._next_place(len(batches)), self.workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of the validation split in order, each sample once."""
+        samples = self._open("val")
+        usable = self._usable(samples.reader)
+        share = evaluation_batches(len(usable), self.batch_size, self._rank, self._world)
+        plan = Plan(usable[share[0]], share[1])
+        batches = Batches(samples, lambda epoch: plan, self._partial_members)
+        return loader(batches, lambda: Place(0, 0), self.workers)
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
+        """Count a batch of training as the training loop takes it."""
+        if self.trainer and self.trainer.training:
+            epoch = int(batch["epoch"])
+            consumed = self.place.batch if epoch == self.place.epoch else 0
+            self.place = Place(epoch, consumed + 1)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where training stands, and the order that this refers to."""
+        return self._order() | {
+            "epoch": self.place.epoch,
+            "batches_consumed": self.place.batch,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where an earlier run on the same data stood."""
+        for name, here in self._order().items():
+            if state_dict[name] != here:
+                raise ValueError(
+                    f"cannot resume: the checkpoint's {name} is {state_dict[name]} but this run's "
+                    f"is {here}; resume with the same, or start a new run with --init"
+                )
+        self.place = Place(state_dict["epoch"], state_dict["batches_consumed"])
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _global_batch(self) -> int:
+        return self.batch_size * self._world
+
+    @property
+    def _partial_members(self) -> Mapping[str, str]:
+        return self.members if self.partial else {}
+
+    def _order(self) -> dict[str, Any]:
+        """What an epoch's order depends on."""
+        return {
+            "dataset_id": self.dataset_id,
+            "seed": self.seed,
+            "window": self.window,
+            "global_batch": self._global_batch,
+        }
+
+    def _next_place(self, batches: int) -> Place:
+        """Return the state's place, or the start of the next epoch if one has ended."""
+        limit = self.trainer.limit_train_batches if self.trainer else 1.0
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return self.place if self.place.batch < batches else Place(self.place.epoch + 1, 0)
+
+    def _open(self, split: Literal["train", "val"]) -> Samples:
+        if split not in self._samples:
+            reader = ShardReader(self.root / self.splits[split])
+            self._samples[split] = Samples(
+                reader,
+                self.members.values(),
+                self.decode,
+                sidecar=self._sidecar(reader),
+                keep=self.cache,
+                on_error=self.on_error,
+            )
+        return self._samples[split]
+
+    def _sidecar(self, reader: ShardReader) -> Sidecar | None:
+        """Open the embeddings of a split; they must be those of its samples."""
+        if not self.embeddings or not self.embedding:
+            return None
+        sidecar = ShardReader(self.embeddings / reader.folder.name)
+        same_keys = np.array_equal(sidecar.index["key"], reader.index["key"])
+        if sidecar.manifest.fields["of"] != reader.manifest.dataset_id or not same_keys:
+            raise ValueError(
+                f"{sidecar.folder} holds embeddings of another dataset than {reader.folder}; "
+                "embed this one again"
+            )
+        return Sidecar(sidecar, self.embedding)
+
+    def _usable(self, reader: ShardReader) -> Int64[np.ndarray, " M"]:
+        """Positions of the samples that hold what is needed: every member, or any if partial."""
+        held = np.array([reader.has(member) for member in self.members.values()])
+        usable = np.flatnonzero(held.any(0) if self.partial else held.all(0))
+        if not len(usable):
+            raise ValueError(
+                f"{reader.folder} has no samples with {', '.join(self.members.values())}; "
+                f"its members are {', '.join(reader.manifest.members)}"
+            )
+        return usable
+
+
+def _at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"{name} is {value} but must be at least {least}")

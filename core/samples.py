@@ -1,0 +1,132 @@
+"""Decoded samples: read by position, kept in one contiguous tensor a field."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from core.members import decode_npy
+from core.shards import ShardReader
+
+Fields = dict[str, Tensor | str]
+"""One decoded sample: a tensor or a string a field."""
+Columns = dict[str, Tensor | list[str]]
+"""The same fields of many samples."""
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Embeddings written beside a dataset, with the same keys in the same order."""
+
+    reader: ShardReader
+    member: str
+    """The embedding that conditions: one member of the sidecar."""
+
+    def read(self, position: int) -> Tensor:
+        """Return one sample's embedding: Float[E]."""
+        return decode_npy(self.reader.read(position, [self.member])[self.member]).float()
+
+
+class Samples:
+    """Decoded samples of one dataset, by position; decoded once if they are kept."""
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        members: Iterable[str],
+        decode: Callable[[dict[str, bytes]], Fields],
+        *,
+        sidecar: Sidecar | None = None,
+        keep: bool = True,
+        on_error: Literal["raise", "skip"] = "raise",
+    ):
+        self.reader, self.decode, self.sidecar = reader, decode, sidecar
+        self.members = tuple(members)
+        self.keep, self.on_error = keep, on_error
+        self.skipped: set[int] = set()
+        self._kept: Columns | None = None
+        self._filled = np.zeros(len(reader), dtype=bool)
+
+    def select(self, positions: Int64[np.ndarray, " B"]) -> tuple[Columns, Int64[np.ndarray, " B"]]:
+        """Return the samples at `positions`, and the positions with damaged samples replaced."""
+        if not self.keep:
+            return self._decode_all(positions)
+        if self._kept is None:
+            self._kept = self._allocate(len(self.reader))
+        positions = positions.copy()
+        for place in np.flatnonzero(~self._filled[positions]):
+            positions[place], fields = self._readable(positions[place])
+            self._store(self._kept, positions[place], positions[place], fields)
+            self._filled[positions[place]] = True
+        index = torch.from_numpy(positions)
+        return {name: _take(column, index) for name, column in self._kept.items()}, positions
+
+    def _decode_all(
+        self, positions: Int64[np.ndarray, " B"]
+    ) -> tuple[Columns, Int64[np.ndarray, " B"]]:
+        columns, positions = self._allocate(len(positions)), positions.copy()
+        for row, position in enumerate(positions):
+            positions[row], fields = self._readable(position)
+            self._store(columns, row, positions[row], fields)
+        return columns, positions
+
+    def _readable(self, position: int) -> tuple[int, Fields]:
+        """Decode a sample; a damaged one raises, or the next readable one takes its place."""
+        for step in range(len(self.reader)):
+            place = int(position + step) % len(self.reader)
+            try:
+                return place, self._decode(place)
+            except ValueError as error:
+                if self.on_error == "raise":
+                    raise
+                self._skip(place, error)
+        raise ValueError(f"{self.reader.folder} holds no readable sample; rebuild the dataset")
+
+    def _decode(self, position: int) -> Fields:
+        try:
+            sample = self.reader.read(position, self.members)
+            del sample["__key__"]
+            fields = self.decode(sample)
+            if self.sidecar:
+                fields["cond"] = self.sidecar.read(position)
+        except (ValueError, OSError, RuntimeError, SyntaxError) as error:
+            where = self.reader.where(position)
+            line = str(error) if where in str(error) else f"{where} cannot be decoded ({error})"
+            raise ValueError(line) from error
+        return fields
+
+    def _skip(self, position: int, error: ValueError) -> None:
+        if position not in self.skipped:
+            self.skipped.add(position)
+            warnings.warn(f"skipped {len(self.skipped)} samples so far: {error}", stacklevel=2)
+
+    def _allocate(self, rows: int) -> Columns:
+        """Empty columns, shaped after the first samples that together hold all members."""
+        example: Fields = {}
+        for member in self.members:
+            holders = np.flatnonzero(self.reader.has(member))
+            if len(holders):
+                example = self._readable(holders[0])[1] | example
+        return {
+            name: [""] * rows if isinstance(value, str) else value.new_zeros(rows, *value.shape)
+            for name, value in example.items()
+        }
+
+    def _store(self, columns: Columns, row: int, position: int, fields: Fields) -> None:
+        for name, value in fields.items():
+            column = columns[name]
+            if isinstance(value, Tensor) and value.shape != column.shape[1:]:
+                raise ValueError(
+                    f"{self.reader.where(position)} has {name} of shape {list(value.shape)} but "
+                    f"others {list(column.shape[1:])}; rebuild the dataset with one size"
+                )
+            column[row] = value
+
+
+def _take(column: Tensor | Sequence[str], index: Int64[Tensor, " B"]) -> Tensor | list[str]:
+    return column[index] if isinstance(column, Tensor) else [column[i] for i in index.tolist()]
