@@ -38,13 +38,18 @@ def new_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place when the block succeeds.
 
-    An empty folder may stand at `path`, or one that the caller has decided to replace: it is moved
-    aside for the exchange and removed after it.
+    Raises:
+        ValueError: if a file stands at `path`, or a folder that is not empty; with `replace` the
+            folder is exchanged for the new one.
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file but a folder is to be written; choose another --out")
+    if not replace and path.exists() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty; choose a new folder with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")

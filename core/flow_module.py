@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from core.flow import LogitNormal, Prediction, flow_loss, interpolate, velocity
 from core.module import TrainedModule
 from core.noise import normal, seeds_tensor, uniform
 from core.optim import OptimConfig
-from core.sampling import FlowOptions, guided, solve
+from core.sampling import FlowOptions, Velocity, guided, solve
 
 
 @dataclass(frozen=True)
@@ -69,22 +69,26 @@ class FlowModule(TrainedModule):
         cond: Float[Tensor, "B E"] | None,
         seeds: Int[Tensor, "B"],
     ) -> Float[Tensor, ""]:
-        """Return the mean squared error of the velocity at random times."""
-        noise = normal(seeds, x.shape[1:])
-        time = self.times(seeds)
+        """Return the mean squared error of the velocity at random times.
+
+        Tokens whose time is 1 are given: the network sees them clean, and has nothing to learn there.
+        """
+        noise, time = normal(seeds, x.shape[1:]), self.times(seeds)
         keep = uniform(seeds, stream=3) >= self.flow.drop
         cond = cond if cond is None else corrupt(cond, seeds, self.flow.cond_noise)
-        output = self.net(interpolate(noise, x, self.per_token(time)), time, cond, keep=keep)
-        loss = flow_loss(output.float(), noise, x, self.per_token(time), self.flow.prediction)
-        return loss.mean()
+        each = self.per_token(time)
+        output = self.net(interpolate(noise, x, each), time, cond, keep=keep)
+        error = flow_loss(output.float(), noise, x, each, self.flow.prediction).mean(dim=-1)
+        learnt = (each < 1).expand_as(error)
+        return (error * learnt).sum() / learnt.sum().clamp_min(1)
 
     def times(self, seeds: Int[Tensor, "B"]) -> Float[Tensor, "B *M"]:
         """Return training times, one a sample."""
         return self.flow.times.times(seeds)
 
-    def per_token(self, time: Float[Tensor, "B *M"]) -> Float[Tensor, "B *_"]:
-        """Return the times in a shape that broadcasts against tokens."""
-        return time
+    def per_token(self, time: Float[Tensor, "B *M"]) -> Float[Tensor, "B T1"]:
+        """Return the time of each token, or one for all."""
+        return time.reshape(len(time), 1)
 
     @torch.no_grad()
     def generate(
@@ -98,20 +102,33 @@ class FlowModule(TrainedModule):
         noise = normal(seeds_tensor(seeds, self.device), self.token_shape)
         return self.codec.decode(solve(self.guided_velocity(cond, options), noise, options))
 
-    def guided_velocity(self, cond: Float[Tensor, "B E"] | None, options: FlowOptions) -> Any:
+    def guided_velocity(
+        self,
+        cond: Float[Tensor, "B E"] | None,
+        options: FlowOptions,
+        known: Bool[Tensor, "M"] | None = None,
+    ) -> Velocity:
         """Return the velocity under guidance; without a condition there is nothing to guide."""
-        if cond is None:
-            return lambda x, t: self.velocity(x, t, None)
-        return guided(
-            lambda x, t: self.velocity(x, t, cond), lambda x, t: self.velocity(x, t, None), options
-        )
+
+        def under(condition: Float[Tensor, "B E"] | None) -> Velocity:
+            return lambda x, t: self.velocity(x, t, condition, known)
+
+        return under(None) if cond is None else guided(under(cond), under(None), options)
 
     def velocity(
-        self, x: Float[Tensor, "B T C"], t: float, cond: Float[Tensor, "B E"] | None
+        self,
+        x: Float[Tensor, "B T C"],
+        t: float,
+        cond: Float[Tensor, "B E"] | None,
+        known: Bool[Tensor, "M"] | None = None,
     ) -> Float[Tensor, "B T C"]:
-        """Return dx/dt of all tokens at one time."""
-        time = x.new_full((len(x),), t)
-        return velocity(self.net(x, time, cond), x, time, self.flow.prediction)
+        """Return dx/dt at one time; parts that are known stand at time 1 and stay as they are."""
+        time = x.new_full((len(x), 1), t)
+        if known is not None:
+            time = torch.where(known, 1.0, time)
+        each = self.per_token(time)
+        v = velocity(self.net(x, time, cond), x, each, self.flow.prediction)
+        return torch.where(each[..., None] < 1, v, 0.0)
 
     @property
     def token_shape(self) -> tuple[int, int]:

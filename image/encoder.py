@@ -8,7 +8,8 @@ from einops import reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.noise import uniform
+from core.convolution import conv_stage
+from core.jitter import jitter
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class ImageEncoder(nn.Module):
         self.config = config
         w = config.width
         self.trunk = nn.Sequential(
-            _conv(3, w, stride=2), _conv(w, 2 * w, stride=2), _conv(2 * w, 2 * w),
-            _conv(2 * w, 4 * w, stride=2), _conv(4 * w, 4 * w),
+            conv_stage(3, w, stride=2), conv_stage(w, 2 * w, stride=2), conv_stage(2 * w, 2 * w),
+            conv_stage(2 * w, 4 * w, stride=2), conv_stage(4 * w, 4 * w),
         )  # fmt: skip
         self.head = nn.Linear(2 * 4 * w, config.embedding)
 
@@ -48,29 +49,3 @@ class ImageEncoder(nn.Module):
         h = self.trunk(images)
         pooled = torch.cat([reduce(h, "B C H W -> B C", r) for r in ("mean", "max")], dim=1)
         return F.normalize(self.head(pooled), dim=-1)
-
-
-def jitter(
-    images: Float[Tensor, "B 3 H W"], seeds: Int[Tensor, "B"], shift: float
-) -> Float[Tensor, "B 3 H W"]:
-    """Shift, zoom and turn each image a little (bilinear, edges repeated) and scale its contrast.
-
-    The largest turn is 0.15 rad, the largest zoom 5 %: more would change what size means.
-    """
-    u = 2 * uniform(seeds, (5,), stream=8) - 1
-    angle, zoom = 0.15 * u[:, 0], 1 + 0.05 * u[:, 1]
-    rows = [
-        torch.stack([zoom * angle.cos(), -zoom * angle.sin(), 2 * shift * u[:, 2]], dim=1),
-        torch.stack([zoom * angle.sin(), zoom * angle.cos(), 2 * shift * u[:, 3]], dim=1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return moved * (1 + 0.1 * u[:, 4, None, None, None])
-
-
-def _conv(inside: int, outside: int, stride: int = 1) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False),
-        nn.GroupNorm(4, outside),
-        nn.GELU(),
-    )

@@ -1,0 +1,12 @@
+"""The stage that the towers for pictures and clips are stacked from."""
+
+from torch import nn
+
+
+def conv_stage(inside: int, outside: int, stride: int = 1) -> nn.Module:
+    """Return a 3 x 3 convolution, a group norm and a GELU: [B inside H W] -> [B outside H' W']."""
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False),
+        nn.GroupNorm(4, outside),
+        nn.GELU(),
+    )

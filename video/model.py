@@ -1,0 +1,86 @@
+"""The video network: the image network on each frame, and attention across frames."""
+
+from dataclasses import dataclass
+
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from core.attention import Attention, rotary_angles
+from core.denoiser import Denoiser, DenoiserConfig
+from video.codec import ClipCodec
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Size of the clip and of the network."""
+
+    frames: int = 4
+    """Frames a clip."""
+    size: int = 32
+    """Pixels a side."""
+    patch: int = 8
+    """Pixels a side of one token."""
+    net: DenoiserConfig = DenoiserConfig()
+    """The transformer; with an image model's sizes its weights can start from that."""
+
+    def __post_init__(self):
+        if self.frames < 1:
+            raise ValueError(f"frames is {self.frames} but a clip has at least 1")
+        if self.size < 1 or self.patch < 1 or self.size % self.patch:
+            raise ValueError(f"patch {self.patch} must divide the frame's side of {self.size}")
+
+
+class VideoDenoiser(nn.Module):
+    """A frame denoiser with attention over all tokens of the clip after each of its blocks.
+
+    The added attention's output projections start at zero, so at initialisation the network *is*
+    the frame network on each frame. Every frame has its own time: a frame at time 1 is given.
+    Attention across frames looks at all places (t, y, x), not only the same place in other frames:
+    a digit leaves its patch between two frames.
+    """
+
+    positions: Int[Tensor, "T 3"]
+
+    def __init__(self, config: VideoConfig, codec: ClipCodec, cond_dim: int):
+        super().__init__()
+        net = config.net
+        self.frames, self.head_width = config.frames, net.width // net.heads
+        self.register_buffer("positions", codec.positions, persistent=False)
+        self.plane = Denoiser(net, codec.channels, codec.plane.positions, cond_dim)
+        self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(net.depth))
+        self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(net.depth))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T C"],
+        time: Float[Tensor, "B *M"],
+        cond: Float[Tensor, "B E"] | None,
+        *,
+        keep: Bool[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, "B T C"]:
+        """Return the raw prediction; `time` is one a sample or one a frame."""
+        frames, plane = self.frames, self.plane
+        time = rearrange(time.reshape(len(x), -1).expand(-1, frames), "B F -> (B F)")
+        cond, keep = _each_frame(cond, frames), _each_frame(keep, frames)
+        context = plane.context(time, cond, keep=keep)
+        inside = rotary_angles(plane.positions, self.head_width)
+        across = rotary_angles(self.positions, self.head_width)
+        h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
+        for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
+            h = block(h, context, inside)
+            clip = rearrange(h, "(B F) T D -> B (F T) D", F=frames)
+            h = h + rearrange(
+                mixer(norm(clip), across), "B (F T) D -> (B F) T D", F=frames
+            )
+        return rearrange(plane.write(h, context), "(B F) T C -> B (F T) C", F=frames)
+
+
+def build(config: VideoConfig, cond_dim: int) -> tuple[ClipCodec, VideoDenoiser]:
+    """Return the codec and the network that reads its tokens."""
+    codec = ClipCodec(config.frames, config.size, config.patch)
+    return codec, VideoDenoiser(config, codec, cond_dim)
+
+
+def _each_frame(values: Tensor | None, frames: int) -> Tensor | None:
+    return None if values is None else repeat(values, "B ... -> (B F) ...", F=frames)
