@@ -21,8 +21,8 @@ QUIET = 0.03
 """Share of the loudest 10 ms below which the ends are cut off: -30 dB."""
 LEAD = 0.05
 """Seconds kept before and after the sound."""
-PEAK = 0.8
-"""Height that the loudest sample is brought to."""
+LOUDNESS, PEAK = 0.1, 0.98
+"""Root mean square that a recording is brought to, as far as its loudest sample allows."""
 
 
 def read_audio(
@@ -33,15 +33,15 @@ def read_audio(
 ) -> Float[Tensor, "S"]:
     """Read a recording as a mono waveform of `samples` samples at `rate` Hz, in [-1, 1].
 
-    Channels are averaged. `auto` cuts off the silence at both ends and brings the loudest sample to
-    `PEAK`; `plain` does neither. What is too long is cut with a warning, the rest is padded.
+    Channels are averaged. `auto` cuts off the silence at both ends and evens the loudness; `plain`
+    does neither. What is too long is cut with a warning, what is too short padded with silence.
     """
     path = existing_file(path)
     wave, source_rate = _decode(path)
     wave = _resample(wave, source_rate, rate)
     if fit == "auto":
         wave = trim(wave, rate)
-        wave = wave * (PEAK / wave.abs().max())
+        wave = wave * min(LOUDNESS / wave.square().mean().sqrt(), PEAK / wave.abs().max())
     if len(wave) > samples:
         warnings.warn(
             f"{path} holds {len(wave) / rate:.1f} s of sound; only the first {samples / rate:.1f} s"

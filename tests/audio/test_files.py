@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from audio.files import LEAD, PEAK, read_audio, trim, write_audio
+from audio.files import LEAD, LOUDNESS, PEAK, read_audio, trim, write_audio
 
 RATE = 8_000
 
@@ -33,7 +33,7 @@ def test_any_kind_rate_and_channel_count_gives_the_same_tone(
     assert wave.shape == (10_400,)
     spectrum = torch.fft.rfft(wave).abs()
     assert spectrum.argmax() * RATE / len(wave) == pytest.approx(440, abs=2)
-    assert wave.abs().max() == pytest.approx(PEAK, abs=1e-3)
+    assert wave[:6400].square().mean().sqrt() == pytest.approx(LOUDNESS, rel=0.05)
 
 
 def test_silence_at_both_ends_is_cut_off_but_for_a_lead(tmp_path: Path):
@@ -77,3 +77,10 @@ def test_a_bad_recording_is_one_clear_line(tmp_path: Path, name: str, rule: str)
         read_audio(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_one_loud_click_does_not_clip(tmp_path: Path):
+    data = 0.01 * tone(0.8, RATE)
+    data[3_000] = 0.9
+    soundfile.write(tmp_path / "a.wav", data, RATE)
+    assert read_audio(tmp_path / "a.wav").abs().max() == pytest.approx(PEAK, abs=1e-3)

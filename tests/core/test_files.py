@@ -32,13 +32,22 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path):
     assert [item.read_text() for item in path.parent.iterdir()] == ["whole"]
 
 
+def test_a_folder_with_content_is_not_replaced_unawares(tmp_path: Path):
+    (tmp_path / "mine").touch()
+    with pytest.raises(ValueError, match="is not empty"), new_folder(tmp_path):
+        pass
+    with pytest.raises(ValueError, match="is a file"), new_folder(tmp_path / "mine"):
+        pass
+    assert [item.name for item in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_folder_keeps_its_old_content_until_the_new_is_whole(tmp_path: Path):
     path = tmp_path / "out"
     path.mkdir()
     (path / "old").touch()
 
     def write_half() -> None:
-        with new_folder(path) as partial:
+        with new_folder(path, replace=True) as partial:
             (partial / "half").touch()
             raise RuntimeError
 
@@ -46,7 +55,7 @@ def test_a_folder_keeps_its_old_content_until_the_new_is_whole(tmp_path: Path):
         write_half()
     assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208
     assert [item.name for item in path.iterdir()] == ["old"]
-    with new_folder(path) as partial:
+    with new_folder(path, replace=True) as partial:
         (partial / "new").touch()
     assert [item.name for item in path.iterdir()] == ["new"]
     assert [item.name for item in tmp_path.iterdir()] == ["out"]

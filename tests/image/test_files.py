@@ -46,7 +46,9 @@ def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path):
     assert image[:, 18:].mean() > 0.9
 
 
-def write_bad_pictures(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
     Image.new("RGB", (1, 1)).save(folder / "one.png")
     Image.new("1", (20_000, 16)).save(folder / "long.png")
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
@@ -57,6 +59,7 @@ def write_bad_pictures(folder: Path) -> None:
     (folder / "note.png").write_text("this is no picture")
     (folder / "zero.png").touch()
     Image.new("RGB", (40, 40)).save(folder / "moving.gif")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -72,9 +75,8 @@ def write_bad_pictures(folder: Path) -> None:
         ("moving.gif", "is no picture of these kinds: PNG, JPEG, WEBP"),
     ],
 )
-def test_a_bad_picture_is_one_clear_line(tmp_path: Path, name: str, rule: str):
-    write_bad_pictures(tmp_path)
-    path = tmp_path / name
+def test_a_bad_picture_is_one_clear_line(bad: Path, name: str, rule: str):
+    path = bad / name
     with pytest.raises(ValueError, match=rule) as caught:
         read_image(path)
     assert "\n" not in str(caught.value)
