@@ -1,0 +1,135 @@
+"""Contrastive alignment of the towers: all pairs, or a star around one anchor."""
+
+from itertools import combinations
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from core.module import TrainedModule
+from core.noise import uniform
+from core.optim import OptimConfig
+from multimodal.losses import info_nce
+from multimodal.towers import MODALITIES, QUERIES, ModalityName, TowersConfig, build_towers
+
+INITIAL_SCALE = 1 / 0.07
+"""Inverse temperature at the start, as in CLIP."""
+
+
+FITTING = 16
+"""Batches that towers may look at before training."""
+
+
+class AlignmentModule(TrainedModule):
+    """Four towers on one sphere, trained by InfoNCE between pairs of modalities."""
+
+    kind = "alignment"
+
+    def __init__(
+        self,
+        towers: TowersConfig = TowersConfig(),
+        optim: OptimConfig = OptimConfig(),
+        anchor: ModalityName | None = None,
+        max_scale: float = 30.0,
+        motion_weight: float = 2.0,
+        partial: float = 0.3,
+        seed: int = 0,
+    ):
+        """Build the towers.
+
+        Args:
+            towers: Their sizes.
+            optim: Optimiser and schedule.
+            anchor: Align the others to this modality only (a star); None aligns all pairs.
+            max_scale: Cap of the learned inverse temperature of each pair.
+            motion_weight: Weight of the text-video pair, which alone carries motion.
+            partial: Share of samples whose text or sound is a partial query.
+            seed: Seed of augmentation; linked from --seed_everything.
+        """
+        super().__init__(optim, seed)
+        if not 0 <= partial <= 1:
+            raise ValueError(f"partial is {partial} but must be a share from 0 to 1")
+        if max_scale < 1:
+            raise ValueError(f"max_scale is {max_scale} but must be 1 or more")
+        self.save_hyperparameters(logger=False)
+        self.pairs = [p for p in combinations(MODALITIES, 2) if anchor is None or anchor in p]
+        self.towers = build_towers(towers)
+        self.log_scale = nn.Parameter(torch.full((len(self.pairs),), INITIAL_SCALE).log())
+        self.max_scale, self.motion_weight, self.partial = max_scale, motion_weight, partial
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def on_fit_start(self) -> None:
+        """Let towers that need it (text: its tokenizer) look at training data first."""
+        if self.fitted:
+            return
+        loader = self.trainer.datamodule.train_dataloader()
+        batches = [batch for batch, _ in zip(loader, range(FITTING), strict=False)]
+        for modality, tower in self.towers.items():
+            if hasattr(tower, "fit"):
+                tower.fit([signal for batch in batches for signal in batch[modality]])
+        self.fitted.fill_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the weighted mean of the pairs' losses."""
+        embeddings = self.embed_batch(self._with_queries(batch), self.seeds(batch))
+        losses = self.pair_losses(embeddings, batch["present"])
+        self.log_dict({f"train/{'-'.join(p)}": v for p, v in losses.items()})
+        weights = [self.motion_weight if p == ("text", "video") else 1.0 for p in losses]
+        loss = sum(w * v for w, v in zip(weights, losses.values(), strict=True)) / sum(weights)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Log each pair's loss and its top-1 retrieval on complete signals."""
+        embeddings = self.embed_batch(batch)
+        losses = self.pair_losses(embeddings, batch["present"])
+        for (a, b), loss in losses.items():
+            nearest = (embeddings[a] @ embeddings[b].T).argmax(dim=1).cpu()
+            hits = (nearest == torch.arange(len(nearest))).float().mean()
+            self.log(f"val/{a}-{b}", loss, batch_size=len(nearest))
+            self.log(f"val/{a}-{b}/top1", hits, batch_size=len(nearest))
+        self.log("val/loss", sum(losses.values()) / len(losses), prog_bar=True)
+
+    def embed(self, modality: str, signal: Any) -> Float[Tensor, "B E"]:
+        """Return unit embeddings of a batch of signals of one modality."""
+        return self.towers[modality](signal)
+
+    def embed_batch(
+        self, batch: dict[str, Any], seeds: Int[Tensor, "B"] | None = None
+    ) -> dict[str, Float[Tensor, "B E"]]:
+        """Return the embeddings of every modality; `seeds` (training) turns augmentation on."""
+        return {m: self.towers[m](batch[m], seeds) for m in MODALITIES}
+
+    def pair_losses(
+        self, embeddings: dict[str, Float[Tensor, "B E"]], present: dict[str, Tensor]
+    ) -> dict[tuple[str, str], Float[Tensor, ""]]:
+        """Return InfoNCE of each pair over the samples that hold both, gathered from all ranks."""
+        losses = {}
+        scales = self.log_scale.exp().clamp(max=self.max_scale)
+        for pair, scale in zip(self.pairs, scales, strict=True):
+            both = present[pair[0]] & present[pair[1]]
+            a, b, both = (self._gather(x) for x in (*(embeddings[m] for m in pair), both))
+            if both.sum() > 1:
+                losses[pair] = info_nce(a[both], b[both], scale)
+        return losses
+
+    def _gather(self, x: Tensor) -> Tensor:
+        """Concatenate over ranks, with gradients; on one rank this is x."""
+        if self._fabric is None and getattr(self, "_trainer", None) is None:
+            return x
+        if self.trainer.world_size == 1:
+            return x
+        return self.all_gather(x, sync_grads=x.is_floating_point()).flatten(0, 1)
+
+    def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Replace some samples' complete text or sound by their partial query."""
+        batch = dict(batch)
+        draws = uniform(self.seeds(batch), (len(QUERIES),), stream=4) < self.partial
+        for use, (modality, field) in zip(draws.T, QUERIES.items(), strict=True):
+            full, query = batch[modality], batch[field]
+            if isinstance(full, list):
+                batch[modality] = [q if u else f for f, q, u in zip(full, query, use, strict=True)]
+            else:
+                batch[modality] = torch.where(use[:, None], query, full)
+        return batch

@@ -1,0 +1,198 @@
+"""The joint prior: a small flow over the four embeddings, with a time for each.
+
+Any subset may be observed; the others are sampled together, so that they agree about what the
+observed ones leave open. Text and sound have two tokens each: what was *said* (observed only, it
+may mention any subset of the factors) and what is *generated* (always complete).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from core.denoiser import Denoiser, DenoiserConfig
+from core.flow import LogitNormal, flow_loss, interpolate, velocity
+from core.module import TrainedModule
+from core.noise import normal, seeds_tensor, uniform
+from core.optim import OptimConfig
+from core.sampling import FlowOptions, solve
+from multimodal.towers import MODALITIES, QUERIES, SLOTS
+
+SOURCES: dict[str, str] = {m: QUERIES.get(m, m) for m in MODALITIES}
+"""Modality -> the token that holds it when it is observed."""
+
+
+@dataclass(frozen=True)
+class PriorTraining:
+    """How tokens are cast as observed, generated and absent in training."""
+
+    observed: float = 0.35
+    """Chance that a source is observed."""
+    absent: float = 0.15
+    """Chance that a target which is not observed is absent rather than generated."""
+    nothing: float = 0.1
+    """Share of samples in which nothing is observed."""
+    own_times: float = 0.2
+    """Share of samples in which each generated token has its own time."""
+    observed_noise: float = 0.2
+    """Length of the noise on observed unit embeddings."""
+    times: LogitNormal = LogitNormal(-0.5, 1.2)
+    """Distribution of training times."""
+
+
+class PriorModule(TrainedModule):
+    """A denoising transformer over six tokens, predicting clean embeddings."""
+
+    kind = "prior"
+    mean: Float[Tensor, "N E"]
+    std: Float[Tensor, "N E"]
+    fitted: Tensor
+
+    def __init__(
+        self,
+        net: DenoiserConfig = DenoiserConfig(depth=3),
+        training: PriorTraining = PriorTraining(),
+        optim: OptimConfig = OptimConfig(),
+        embedding: int = 64,
+        seed: int = 0,
+    ):
+        """Build the network.
+
+        Args:
+            net: Size of the transformer.
+            training: How tokens are cast.
+            optim: Optimiser and schedule.
+            embedding: Width of the shared space. Linked from the data.
+            seed: Seed of noise, times and casts; linked from --seed_everything.
+        """
+        super().__init__(optim, seed)
+        self.save_hyperparameters(logger=False)
+        self.cast = training
+        positions = torch.arange(len(SLOTS))[:, None]
+        self.net = Denoiser(net, embedding, positions, cond_dim=0)
+        self.absent = nn.Parameter(torch.zeros(len(SLOTS), embedding))
+        self.register_buffer("mean", torch.zeros(len(SLOTS), embedding))
+        self.register_buffer("std", torch.ones(len(SLOTS), embedding))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def on_fit_start(self) -> None:
+        """Take mean and deviation of each token from training embeddings, if none are known."""
+        if not self.fitted:
+            loader = self.trainer.datamodule.train_dataloader()
+            batches = [stack_slots(b) for b, _ in zip(loader, range(16), strict=False)]
+            rows = torch.cat([rows for rows, _ in batches])
+            self.mean.copy_(rows.mean(dim=0))
+            self.std.copy_(rows.std(dim=0).clamp_min(1e-3))
+            self.fitted.fill_(True)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Return the flow's loss on the generated tokens."""
+        loss = self.loss(*stack_slots(batch), self.seeds(batch))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Log the loss under casts, noise and times that are the same in every validation."""
+        loss = self.loss(*stack_slots(batch), self.seeds(batch))
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
+
+    def loss(
+        self,
+        rows: Float[Tensor, "B N E"],
+        present: Bool[Tensor, "B N"],
+        seeds: Int[Tensor, "B"],
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error of the velocity of generated tokens."""
+        observed, generated = (cast & present for cast in draw_cast(seeds, self.cast))
+        noise, time = normal(seeds, rows.shape[1:]), self._times(seeds)
+        x = self._standardise(rows)
+        shaken = normal(seeds, rows.shape[1:], stream=2) * self._shake()
+        clean = self._standardise(F.normalize(rows + shaken, dim=-1))
+        x_t = torch.where(observed[..., None], clean, interpolate(noise, x, time))
+        output = self._predict(x_t, torch.where(observed, 1.0, time), observed | generated)
+        error = flow_loss(output.float(), noise, x, time, "x").mean(dim=-1)
+        return (error * generated).sum() / generated.sum().clamp_min(1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        observed: dict[str, Float[Tensor, "B E"]],
+        options: FlowOptions = FlowOptions(steps=30, guidance=1.0),
+        *,
+        seeds: Sequence[int],
+    ) -> dict[str, Float[Tensor, "B E"]]:
+        """Sample the embeddings of all four modalities, given those observed (or none).
+
+        An observed image or clip keeps its embedding; text and sound are sampled anew, complete,
+        as what was said may be partial.
+        """
+        unknown = observed.keys() - set(MODALITIES)
+        if unknown:
+            raise ValueError(f"{min(unknown)} is no modality; choose from {', '.join(MODALITIES)}")
+        noise = normal(seeds_tensor(seeds, self.device), self.mean.shape)
+        known = torch.tensor([slot in {SOURCES[m] for m in observed} for slot in SLOTS])
+        wanted = torch.tensor([slot in MODALITIES for slot in SLOTS]) & ~known
+        known, wanted = known.to(self.device), wanted.to(self.device)
+        rows = torch.zeros_like(noise)
+        for modality, embedding in observed.items():
+            rows[:, SLOTS.index(SOURCES[modality])] = embedding.to(rows)
+        start = torch.where(known[:, None], self._standardise(rows), noise)
+
+        def slope(x: Float[Tensor, "B N E"], t: float) -> Float[Tensor, "B N E"]:
+            time = torch.where(known, 1.0, t).expand(len(x), -1)
+            seen = (known | wanted).expand(len(x), -1)
+            v = velocity(self._predict(x, time, seen), x, time, "x")
+            return torch.where(wanted[:, None], v, 0.0)
+
+        rows = F.normalize(solve(slope, start, options) * self.std + self.mean, dim=-1)
+        return {m: rows[:, SLOTS.index(m)] for m in MODALITIES}
+
+    def _predict(
+        self, x: Float[Tensor, "B N E"], time: Float[Tensor, "B N"], seen: Bool[Tensor, "B N"]
+    ) -> Float[Tensor, "B N E"]:
+        """Return clean standardised tokens; those not seen are masked and stand at time 0."""
+        x = torch.where(seen[..., None], x, self.absent)
+        return self.net(x, torch.where(seen, time, 0.0), None)
+
+    def _standardise(self, rows: Float[Tensor, "B N E"]) -> Float[Tensor, "B N E"]:
+        return (rows - self.mean) / self.std
+
+    def _shake(self) -> float:
+        return self.cast.observed_noise / self.mean.shape[1] ** 0.5
+
+    def _times(self, seeds: Int[Tensor, "B"]) -> Float[Tensor, "B N"]:
+        own = uniform(seeds, stream=6) < self.cast.own_times
+        times = self.cast.times.times(seeds, (len(SLOTS),))
+        return torch.where(own[:, None], times, times[:, :1])
+
+
+def draw_cast(
+    seeds: Int[Tensor, "B"], cast: PriorTraining
+) -> tuple[Bool[Tensor, "B N"], Bool[Tensor, "B N"]]:
+    """Return which tokens are observed and which are generated; the rest are absent."""
+    u = uniform(seeds, (3, len(SLOTS)), stream=7)
+    is_source = torch.tensor([slot in SOURCES.values() for slot in SLOTS], device=u.device)
+    is_target = torch.tensor([slot in MODALITIES for slot in SLOTS], device=u.device)
+    some = u[:, 2, :1] >= cast.nothing
+    observed = (u[:, 0] < cast.observed) & is_source & some
+    generated = (u[:, 1] >= cast.absent) & is_target & ~observed
+    return observed, generated
+
+
+def stack_slots(batch: dict[str, Any]) -> tuple[Float[Tensor, "B N E"], Bool[Tensor, "B N"]]:
+    """Return the tokens of a batch and which of them the samples have.
+
+    A query's token holds what is said in full or the partial query, in every other epoch.
+    """
+    rows, present = dict(batch), dict(batch["present"])
+    for i, (modality, slot) in enumerate(QUERIES.items()):
+        partial = present[slot] & ((batch["index"] + batch["epoch"] + i) % 2 == 0)
+        rows[slot] = torch.where(partial[:, None], batch[slot], batch[modality])
+        present[slot] = partial | present[modality]
+    stacked = torch.stack([rows[slot] for slot in SLOTS], dim=1)
+    return stacked, torch.stack([present[slot] for slot in SLOTS], dim=1)
