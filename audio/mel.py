@@ -1,0 +1,57 @@
+"""Log-mel spectra: the picture of a sound that codec, vocoder and tower share."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from audio.spectrum import stft
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """The geometry of the spectra."""
+
+    rate: int = 8000
+    """Samples a second."""
+    mels: int = 64
+    """Mel bands up to half the rate."""
+    hop: int = 208
+    """Samples from frame to frame: 50 frames in 1.3 s."""
+    window: int = 512
+    """Samples a frame sees: long enough to tell the harmonics of a voice apart."""
+    floor: float = 0.02
+    """Smallest magnitude told from silence: about 60 dB below a loud vowel."""
+
+    def __post_init__(self):
+        if min(self.rate, self.mels, self.hop) < 1:
+            raise ValueError(f"rate, mels and hop must be 1 or more: {self}")
+        if self.window < self.hop or (self.window - self.hop) % 2:
+            raise ValueError(
+                f"window {self.window} must exceed hop {self.hop} by an even number of samples"
+            )
+        if self.floor <= 0:
+            raise ValueError(f"floor is {self.floor} but a logarithm needs more than 0")
+
+
+class LogMel(nn.Module):
+    """Waveform to log-mel spectra: magnitudes, HTK bands, natural logarithm, clamped at a floor."""
+
+    window: Float[Tensor, "W"]
+    bank: Float[Tensor, "K M"]
+
+    def __init__(self, config: MelConfig):
+        super().__init__()
+        self.config = config
+        bins = config.window // 2 + 1
+        bank = melscale_fbanks(bins, 0.0, config.rate / 2, config.mels, config.rate)
+        self.register_buffer("window", torch.hann_window(config.window), persistent=False)
+        self.register_buffer("bank", bank, persistent=False)
+
+    def forward(self, wave: Float[Tensor, "B S"]) -> Float[Tensor, "B M F"]:
+        """Return one spectrum a hop."""
+        magnitude = stft(wave, self.window, self.config.hop).abs()
+        mel = torch.einsum("bkf,km->bmf", magnitude, self.bank)
+        return mel.clamp_min(self.config.floor).log()

@@ -1,0 +1,27 @@
+"""The audio network: a denoising transformer over log-mel frames."""
+
+from dataclasses import dataclass, field
+
+from audio.codec import MelCodec
+from audio.mel import MelConfig
+from core.denoiser import Denoiser, DenoiserConfig
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Length of the sound and size of the network."""
+
+    samples: int = 10400
+    """Samples a sound: 1.3 s."""
+    frames_per_token: int = 1
+    """Spectra side by side in one token."""
+    mel: MelConfig = field(default_factory=MelConfig)
+    """The spectra."""
+    net: DenoiserConfig = DenoiserConfig()
+    """The transformer."""
+
+
+def build(config: AudioConfig, cond_dim: int) -> tuple[MelCodec, Denoiser]:
+    """Return the codec and the network that reads its tokens."""
+    codec = MelCodec(config.mel, config.samples, config.frames_per_token)
+    return codec, Denoiser(config.net, codec.channels, codec.positions, cond_dim)
