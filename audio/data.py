@@ -23,8 +23,8 @@ class AudioData(ShardData):
             **kwargs: As for `ShardData`.
         """
         super().__init__(root, **kwargs)
-        self.rate, self.samples = rate, round(rate * seconds)
+        self.rate, self.length = rate, round(rate * seconds)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode a sound."""
-        return {"audio": fit_length(decode_flac(members["flac"], self.rate), self.samples)}
+        return {"audio": fit_length(decode_flac(members["flac"], self.rate), self.length)}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Int64
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -103,7 +102,7 @@ class ShardData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches of the training split, from where training stands."""
         samples = self._open("train")
-        usable = self._usable(samples.reader)
+        usable = samples.usable
         if len(usable) < self._global_batch:
             raise ValueError(
                 f"{samples.reader.folder} has {len(usable)} usable samples but one global batch "
@@ -122,9 +121,9 @@ class ShardData(LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation split in order, each sample once."""
         samples = self._open("val")
-        usable = self._usable(samples.reader)
-        share = evaluation_batches(len(usable), self.batch_size, self._rank, self._world)
-        plan = Plan(usable[share[0]], share[1])
+        count = len(samples.usable)
+        places, mask = evaluation_batches(count, self.batch_size, self._rank, self._world)
+        plan = Plan(samples.usable[places], mask)
         batches = Batches(samples, lambda epoch: plan, self._partial_members)
         return loader(batches, lambda: Place(0, 0), self.workers)
 
@@ -191,6 +190,7 @@ class ShardData(LightningDataModule):
                 reader,
                 self.members.values(),
                 self.decode,
+                partial=self.partial,
                 sidecar=self._sidecar(reader),
                 keep=self.cache,
                 on_error=self.on_error,
@@ -209,17 +209,6 @@ class ShardData(LightningDataModule):
                 "embed this one again"
             )
         return Sidecar(sidecar, self.embedding)
-
-    def _usable(self, reader: ShardReader) -> Int64[np.ndarray, " M"]:
-        """Positions of the samples that hold what is needed: every member, or any if partial."""
-        held = np.array([reader.has(member) for member in self.members.values()])
-        usable = np.flatnonzero(held.any(0) if self.partial else held.all(0))
-        if not len(usable):
-            raise ValueError(
-                f"{reader.folder} has no samples with {', '.join(self.members.values())}; "
-                f"its members are {', '.join(reader.manifest.members)}"
-            )
-        return usable
 
 
 def _at_least(least: int, **values: int) -> None:

@@ -63,7 +63,7 @@ class Manifest:
 
     @property
     def dataset_id(self) -> str:
-        """SHA-256 of the canonical manifest, which holds the shards' hashes: equal for equal data."""
+        """SHA-256 of the canonical manifest, shard hashes included: equal for equal data."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:

@@ -41,12 +41,21 @@ class Samples:
         members: Iterable[str],
         decode: Callable[[dict[str, bytes]], Fields],
         *,
+        partial: bool = False,
         sidecar: Sidecar | None = None,
         keep: bool = True,
         on_error: Literal["raise", "skip"] = "raise",
     ):
+        """Take the samples of a reader.
+
+        Args:
+            members: What a sample is decoded from.
+            partial: Take samples that lack some of the members too, not only complete ones.
+            keep: Keep what was decoded in memory.
+        """
         self.reader, self.decode, self.sidecar = reader, decode, sidecar
         self.members = tuple(members)
+        self.usable = self._find_usable(partial)
         self.keep, self.on_error = keep, on_error
         self.skipped: set[int] = set()
         self._kept: Columns | None = None
@@ -66,6 +75,16 @@ class Samples:
         index = torch.from_numpy(positions)
         return {name: _take(column, index) for name, column in self._kept.items()}, positions
 
+    def _find_usable(self, partial: bool) -> Int64[np.ndarray, " M"]:
+        held = np.array([self.reader.has(member) for member in self.members])
+        usable = np.flatnonzero(held.any(0) if partial else held.all(0))
+        if not len(usable):
+            raise ValueError(
+                f"{self.reader.folder} has no samples with {', '.join(self.members)}; "
+                f"its members are {', '.join(self.reader.manifest.members)}"
+            )
+        return usable
+
     def _decode_all(
         self, positions: Int64[np.ndarray, " B"]
     ) -> tuple[Columns, Int64[np.ndarray, " B"]]:
@@ -77,8 +96,7 @@ class Samples:
 
     def _readable(self, position: int) -> tuple[int, Fields]:
         """Decode a sample; a damaged one raises, or the next readable one takes its place."""
-        for step in range(len(self.reader)):
-            place = int(position + step) % len(self.reader)
+        for place in map(int, np.roll(self.usable, -np.searchsorted(self.usable, position))):
             try:
                 return place, self._decode(place)
             except ValueError as error:
@@ -94,7 +112,7 @@ class Samples:
             fields = self.decode(sample)
             if self.sidecar:
                 fields["cond"] = self.sidecar.read(position)
-        except (ValueError, OSError, RuntimeError, SyntaxError) as error:
+        except (ValueError, OSError, RuntimeError, SyntaxError, EOFError) as error:
             where = self.reader.where(position)
             line = str(error) if where in str(error) else f"{where} cannot be decoded ({error})"
             raise ValueError(line) from error
@@ -109,7 +127,7 @@ class Samples:
         """Empty columns, shaped after the first samples that together hold all members."""
         example: Fields = {}
         for member in self.members:
-            holders = np.flatnonzero(self.reader.has(member))
+            holders = self.usable[self.reader.has(member)[self.usable]]
             if len(holders):
                 example = self._readable(holders[0])[1] | example
         return {

@@ -99,17 +99,14 @@ def _write_tar(
     import webdataset
 
     rows = []
-    with path.open("wb") as stream:
-        # A fixed time and owner: webdataset stamps the current time by default.
-        writer = webdataset.TarWriter(
-            stream, user="unison", group="unison", mode=0o644, mtime=0, encoder=False
-        )
+    # A fixed time and owner: webdataset stamps the current time by default.
+    options = {"user": "unison", "group": "unison", "mode": 0o644, "mtime": 0, "encoder": False}
+    with path.open("wb") as stream, webdataset.TarWriter(stream, **options) as writer:
         for sample in samples:
             mask = _check_sample(sample, required, members)
             start = writer.tarstream.offset
             writer.write(dict(sample))
             rows.append((start, writer.tarstream.offset, mask, sample["__key__"]))
-        writer.close()
     return rows
 
 
@@ -218,7 +215,7 @@ class ShardReader:
         path = self.folder / INDEX
         try:
             index = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
         if len(index) != self.manifest.samples:
             raise ValueError(

@@ -37,7 +37,7 @@ class PairedData(ShardData):
             **kwargs: As for `ShardData`.
         """
         super().__init__(root, **kwargs)
-        self.rate, self.samples = rate, round(rate * seconds)
+        self.rate, self.length = rate, round(rate * seconds)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode the members that a sample has."""
@@ -52,7 +52,7 @@ class PairedData(ShardData):
             case [*_, "txt"]:
                 return data.decode("utf-8")
             case [*_, "flac"]:
-                return fit_length(decode_flac(data, self.rate), self.samples)
+                return fit_length(decode_flac(data, self.rate), self.length)
             case [*_, "png"]:
                 return decode_png(data)
             case _:
