@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from jaxtyping import Int64
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.cli import command
+from core.files import new_file
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 PAD, BOS, EOS = range(len(SPECIAL))
@@ -97,6 +98,46 @@ class TextTokenizer:
         return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
+class TextCodec(nn.Module):
+    """Texts to token ids and back; the tokenizer travels among the module's weights.
+
+    Before `fit` it knows bytes and no merges: right, but slow.
+
+    Args:
+        vocabulary: Tokens at most.
+    """
+
+    def __init__(self, vocabulary: int = 512):
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.tokenizer = TextTokenizer.train([], vocabulary)
+        self.fitted = False
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Learn the merges."""
+        self.tokenizer = TextTokenizer.train(texts, self.vocabulary)
+        self.fitted = True
+
+    def encode(self, texts: Sequence[str], length: int) -> Int64[Tensor, "B T"]:
+        """Return ids on the CPU, as `TextTokenizer.batch` lays them out."""
+        return self.tokenizer.batch(texts, length)
+
+    def decode(self, ids: Int64[Tensor, "B T"]) -> list[str]:
+        """Return the texts of rows of ids."""
+        return [self.tokenizer.decode(row) for row in ids.tolist()]
+
+    def get_extra_state(self) -> Tensor:
+        """Return the tokenizer's JSON as bytes, so that a state of tensors alone holds it."""
+        json = self.tokenizer.json if self.fitted else ""
+        return torch.tensor(list(json.encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up the tokenizer of a checkpoint."""
+        self.fitted = len(state) > 0
+        if self.fitted:
+            self.tokenizer = TextTokenizer(bytes(state.tolist()).decode())
+
+
 def shard_texts(shards: Path) -> Iterator[str]:
     """Every caption in a folder of shards, complete (`txt`) and partial (`query.txt`)."""
     from core.shards import ShardReader
@@ -118,10 +159,8 @@ def tokenizer(shards: Path, out: Path, vocabulary: int = 512) -> None:
         vocabulary: Tokens at most, the 256 bytes and 3 special ones among them.
     """
     learned = TextTokenizer.train(shard_texts(shards), vocabulary)
-    out.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".{FILE}.part"
-    unfinished.write_text(learned.json, encoding="utf-8")
-    unfinished.replace(out / FILE)
+    with new_file(out / FILE) as partial:
+        partial.write_text(learned.json, encoding="utf-8")
     print(f"{out / FILE}: {len(learned)} tokens")
 
 
