@@ -1,0 +1,114 @@
+"""Handwritten digits: scikit-learn's 8x8 scans, or MNIST from its idx files."""
+
+import gzip
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from multimodal.factors import SPLITS, Split
+
+DigitSource = Literal["sklearn", "mnist"]
+
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""Of the unpacked files, as torchvision unpacks them."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Scans of digits; a split owns a block of the file, since neighbours share a writer."""
+
+    name: DigitSource
+    images: Float[np.ndarray, "N H W"]
+    """Ink in [0, 1]."""
+    labels: Int[np.ndarray, "N"]
+    """0 to 9."""
+    ends: tuple[int, ...]
+    """Where the block of each split ends, in the order of SPLITS."""
+    source: str
+    """Where the scans come from."""
+    licence: str
+    """Their licence."""
+
+    def block(self, split: Split) -> range:
+        """Return the instances that a split owns."""
+        number = SPLITS.index(split)
+        return range(self.ends[number - 1] if number else 0, self.ends[number])
+
+    def instances(self, split: Split, digit: int) -> Int[np.ndarray, "M"]:
+        """Return the instances of one digit in a split, in file order."""
+        block = self.block(split)
+        return block.start + np.flatnonzero(self.labels[block.start : block.stop] == digit)
+
+
+def load_digits(name: DigitSource, source: Path | None = None) -> Digits:
+    """Load digit scans; `source` is MNIST's folder, else UNISON_DATA/mnist, else a download."""
+    return _load_sklearn() if name == "sklearn" else _load_mnist(source)
+
+
+def _load_sklearn() -> Digits:
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    return Digits(
+        name="sklearn",
+        images=(scans.images / 16).astype(np.float32),
+        labels=scans.target.astype(np.int64),
+        ends=(1000, 1300, 1400, 1797),
+        source="scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits, test)",
+        licence="CC BY 4.0",
+    )
+
+
+def _load_mnist(source: Path | None) -> Digits:
+    folder = _find_mnist(source)
+    images, labels = (
+        np.concatenate([_read_idx(folder, f"{part}-{kind}-ubyte") for part in ("train", "t10k")])
+        for kind in ("images-idx3", "labels-idx1")
+    )
+    return Digits(
+        name="mnist",
+        images=images.astype(np.float32) / 255,
+        labels=labels.astype(np.int64),
+        ends=(40_000, 52_000, 60_000, 70_000),
+        source="MNIST (LeCun, Cortes, Burges), idx files",
+        licence="CC BY-SA 3.0",
+    )
+
+
+def _find_mnist(source: Path | None) -> Path:
+    """Return the folder of the idx files: given, in UNISON_DATA, or downloaded by torchvision."""
+    if source is None and "UNISON_DATA" in os.environ:
+        source = Path(os.environ["UNISON_DATA"]) / "mnist"
+    if source is None:
+        from torchvision.datasets import MNIST
+
+        for train in (True, False):
+            MNIST("data/sources", train=train, download=True)
+        source = Path("data/sources")
+    for folder in (source, source / "raw", source / "MNIST" / "raw", source / "mnist"):
+        if any(folder.glob("train-images-idx3-ubyte*")):
+            return folder
+    raise ValueError(
+        f"{source} holds no train-images-idx3-ubyte; name the folder of MNIST's idx files with"
+        " --source, or leave it out to download them"
+    )
+
+
+def _read_idx(folder: Path, name: str) -> np.ndarray:
+    """Read an idx file, packed or not, and check that it is the known one."""
+    plain, packed = folder / name, folder / f"{name}.gz"
+    content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+    if hashlib.sha256(content).hexdigest() != MNIST_SHA256[name]:
+        raise ValueError(f"{folder / name} is not MNIST's file (sha256 differs); fetch it again")
+    sizes = np.frombuffer(content, ">i4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)

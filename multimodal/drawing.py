@@ -1,0 +1,198 @@
+"""Draw digits with crisp strokes on plain backgrounds: an image, or four frames that move."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from einops import rearrange, reduce
+from jaxtyping import Float, UInt8
+from PIL import Image
+from scipy import ndimage
+
+from multimodal.factors import COLOUR_RGB, STEPS
+
+PIXELS = 32
+FRAMES = 4
+SMALLEST, GROWTH = 10.0, 12.0
+"""Height of the ink in pixels: SMALLEST + GROWTH * size."""
+SUPER = 4
+"""Drawn this many times larger and averaged, for smooth edges."""
+MARGIN = 1.0
+"""Pixels that stay free at the border."""
+SPEED = (1.5, 4.0)
+"""Pixels a frame of the slowest and the fastest move."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a digit is written and where it is put: private to one signal."""
+
+    instance: int
+    """Which scan."""
+    slant: float
+    """Shear, as horizontal shift per height."""
+    turn: float
+    """Rotation in radians."""
+    stretch: float
+    """Width over the scan's width."""
+    pen: float
+    """Ink level that counts as stroke: higher is thinner."""
+    ink: tuple[int, int, int]
+    """Colour of the stroke, 0 to 255."""
+    paper: tuple[int, int, int]
+    """Colour of the background, 0 to 255."""
+
+
+def draw_look(instances: np.ndarray, colour: str, rng: np.random.Generator) -> Look:
+    """Draw a scan, a hand and a background for a colour that shows on it."""
+    light = colour == "black" or (colour != "white" and rng.random() < 0.5)
+    return Look(
+        instance=int(rng.choice(instances)),
+        slant=float(rng.uniform(-0.15, 0.15)),
+        turn=float(rng.uniform(-0.12, 0.12)),
+        stretch=float(rng.uniform(0.9, 1.15)),
+        pen=float(rng.uniform(0.6, 0.85)),
+        ink=_ink(colour, rng),
+        paper=_paper(light, rng),
+    )
+
+
+def height_of(size: float) -> float:
+    """Return the height of the ink in pixels for a size in [0, 1]."""
+    return SMALLEST + GROWTH * size
+
+
+def render_image(
+    scan: Float[np.ndarray, "h w"], look: Look, size: float, rng: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw one picture of a digit at a random place."""
+    stroke = draw_stroke(scan, look, height_of(size))
+    return _compose(_place(stroke, _anywhere(stroke, rng)), look)
+
+
+def render_video(
+    scan: Float[np.ndarray, "h w"],
+    look: Look,
+    size: float,
+    motion: str,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "F H W 3"]:
+    """Draw a digit that moves steadily and stays inside the picture."""
+    stroke = draw_stroke(scan, look, height_of(size))
+    places = draw_path(_room(stroke), motion, rng)
+    return np.stack([_compose(_place(stroke, place), look) for place in places])
+
+
+def draw_path(room: Point, motion: str, rng: np.random.Generator) -> list[Point]:
+    """Draw the corner of the digit in each frame: any start from which it can move far enough."""
+    place = [float(rng.uniform(MARGIN, MARGIN + free)) for free in room]
+    velocity = [0.0, 0.0]
+    for axis, direction in enumerate(STEPS[motion]):
+        if direction:
+            speed = float(rng.uniform(SPEED[0], min(SPEED[1], room[axis] / (FRAMES - 1))))
+            low, high = sorted((0.0, -direction * speed * (FRAMES - 1)))
+            place[axis] = float(rng.uniform(MARGIN + high, MARGIN + room[axis] + low))
+            velocity[axis] = direction * speed
+    return [(place[0] + f * velocity[0], place[1] + f * velocity[1]) for f in range(FRAMES)]
+
+
+def draw_stroke(
+    scan: Float[np.ndarray, "h w"], look: Look, height: float
+) -> Float[np.ndarray, "H W"]:
+    """Return the ink of a digit, SUPER times larger than `height` pixels and tightly cropped."""
+    sharp = _sharpen(scan)
+    ink = np.clip((sharp - look.pen) * 8 + 0.5, 0, 1)
+    points_yx = np.argwhere(ink > 0.5) + 0.5
+    turned_xy = points_yx[:, ::-1] @ _hand(look).T
+    low, extent = turned_xy.min(0), np.ptp(turned_xy, axis=0)
+    scale = (SUPER * height) / extent[1]
+    scale_xy = np.array([min(scale, SUPER * (PIXELS - 8) / extent[0]), scale])
+    width, tall = (round(side) for side in extent * scale_xy)
+    inverse = np.linalg.inv(_hand(look)) / scale_xy
+    offset = np.linalg.inv(_hand(look)) @ low
+    (a, b), (d, e) = inverse
+    canvas = Image.fromarray((255 * ink).astype(np.uint8))
+    turned = canvas.transform(
+        (width, tall),
+        Image.Transform.AFFINE,
+        (a, b, offset[0], d, e, offset[1]),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(turned, np.float32) / 255
+
+
+def _hand(look: Look) -> Float[np.ndarray, "2 2"]:
+    """Return the map of a hand: stretch, then slant, then turn, on (x, y)."""
+    cos, sin = np.cos(look.turn), np.sin(look.turn)
+    slanted = np.array([[look.stretch, -look.slant], [0.0, 1.0]])
+    return np.array([[cos, -sin], [sin, cos]]) @ slanted
+
+
+def _sharpen(scan: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:
+    """Enlarge smoothly and lift strokes above their surroundings, so that loops stay open."""
+    fine_y, coarse_y = _enlargers(scan.shape[0])
+    fine_x, coarse_x = _enlargers(scan.shape[1])
+    fine = fine_y @ scan @ fine_x.T
+    return 3 * fine - 2 * (coarse_y @ scan @ coarse_x.T)
+
+
+@cache
+def _enlargers(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return cubic enlargement to about 144 pixels as matrices: lightly and strongly smoothed.
+
+    The filter's scale follows the scan's, an eighth of its side, about a pen's width.
+    """
+    pad = side // 4
+    zoom = round(144 / (side + 2 * pad))
+    rows = np.pad(np.eye(side), ((pad, pad), (0, 0)))
+    large = ndimage.zoom(rows, (zoom, 1), order=3, mode="grid-constant", grid_mode=True)
+    unit = zoom * side / 8
+    fine, coarse = (
+        ndimage.gaussian_filter1d(large, width * unit, axis=0, mode="constant")
+        for width in (0.3, 1.2)
+    )
+    return fine, coarse
+
+
+def _room(stroke: Float[np.ndarray, "h w"]) -> Point:
+    """Return how far the digit's corner can go, in pixels along x and y."""
+    height, width = stroke.shape
+    return PIXELS - 2 * MARGIN - width / SUPER, PIXELS - 2 * MARGIN - height / SUPER
+
+
+def _anywhere(stroke: Float[np.ndarray, "h w"], rng: np.random.Generator) -> Point:
+    return draw_path(_room(stroke), "still", rng)[0]
+
+
+def _place(stroke: Float[np.ndarray, "h w"], place: Point) -> Float[np.ndarray, "H W"]:
+    """Return the ink of the whole picture, the digit's corner at `place` (x, y) in pixels."""
+    canvas = np.zeros((PIXELS * SUPER, PIXELS * SUPER), np.float32)
+    x, y = (round(SUPER * corner) for corner in place)
+    canvas[y : y + stroke.shape[0], x : x + stroke.shape[1]] = stroke
+    return reduce(canvas, "(H y) (W x) -> H W", "mean", y=SUPER, x=SUPER)
+
+
+def _compose(ink: Float[np.ndarray, "H W"], look: Look) -> UInt8[np.ndarray, "H W 3"]:
+    ink = rearrange(ink, "H W -> H W 1")
+    return np.rint(ink * np.array(look.ink) + (1 - ink) * np.array(look.paper)).astype(np.uint8)
+
+
+def _ink(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Vary a colour's shade; the hue stays its own."""
+    base = np.array(COLOUR_RGB[colour]) * rng.uniform(0.9, 1.08)
+    return _rgb(base + rng.normal(0, 8, 3))
+
+
+def _paper(light: bool, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw a background: pure white or black in two of five, else a near grey."""
+    if rng.random() < 0.4:
+        return _rgb(np.full(3, 255.0 * light))
+    grey = rng.uniform(205, 255) if light else rng.uniform(0, 55)
+    return _rgb(grey + rng.normal(0, 4, 3))
+
+
+def _rgb(values: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in np.clip(np.rint(values), 0, 255))
+    return red, green, blue
