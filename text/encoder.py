@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
 
 def words(text: str) -> list[str]:
     """Return the words of a text: lower case, without punctuation."""
-    found = re.findall(r"\w+(?:['’]\w+)*", text.lower())
+    found = re.findall(r"\w+(?:['\u2019]\w+)*", text.lower())
     if not found:
         raise ValueError(f"the text {text[:40]!r} holds no word; write at least one, as in 'seven'")
     return found
@@ -106,20 +106,13 @@ def vary(
     rows: list[list[str]], seeds: Int[Tensor, "B"], config: TextEncoderConfig
 ) -> list[list[str]]:
     """Leave out words, put in made-up ones, change places: a pure function of one seed a text."""
-    longest = max(map(len, rows))
-    draws = uniform(seeds, (5, longest), stream=7).tolist()
-    return [_vary(row, *draw, config) for row, draw in zip(rows, draws, strict=True)]
+    # Words first, so that a longer neighbour changes no draw.
+    draws = uniform(seeds, (max(map(len, rows)), 5), stream=7).tolist()
+    return [_vary(row, mine, config) for row, mine in zip(rows, draws, strict=True)]
 
 
-def _vary(
-    row: list[str],
-    places: list[float],
-    drops: list[float],
-    babbles: list[float],
-    spellings: list[float],
-    shuffles: list[float],
-    config: TextEncoderConfig,
-) -> list[str]:
+def _vary(row: list[str], draws: list[list[float]], config: TextEncoderConfig) -> list[str]:
+    places, drops, babbles, spellings, shuffles = zip(*draws, strict=True)
     kept = [i for i in range(len(row)) if drops[i] >= config.drop] or [int(drops[0] * len(row))]
     if shuffles[0] < config.shuffle:
         kept.sort(key=places.__getitem__)
