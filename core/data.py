@@ -195,6 +195,7 @@ class ShardData(LightningDataModule):
                 keep=self.cache,
                 on_error=self.on_error,
             )
+            _check_embedded(self._samples[split])
         return self._samples[split]
 
     def _sidecar(self, reader: ShardReader) -> Sidecar | None:
@@ -209,6 +210,15 @@ class ShardData(LightningDataModule):
                 "embed this one again"
             )
         return Sidecar(sidecar, self.embedding)
+
+
+def _check_embedded(samples: Samples) -> None:
+    sidecar = samples.sidecar
+    if sidecar and not sidecar.reader.has(sidecar.member)[samples.usable].all():
+        raise ValueError(
+            f"{sidecar.reader.folder} lacks {sidecar.member} for samples that need it; "
+            "embed the dataset again"
+        )
 
 
 def _at_least(least: int, **values: int) -> None:

@@ -68,10 +68,10 @@ class Samples:
         if self._kept is None:
             self._kept = self._allocate(len(self.reader))
         positions = positions.copy()
-        for place in np.flatnonzero(~self._filled[positions]):
-            positions[place], fields = self._readable(positions[place])
-            self._store(self._kept, positions[place], positions[place], fields)
-            self._filled[positions[place]] = True
+        for place in np.flatnonzero(~self._filled[positions]).tolist():
+            position, fields = self._readable(int(positions[place]))
+            self._store(self._kept, position, position, fields)
+            self._filled[position], positions[place] = True, position
         index = torch.from_numpy(positions)
         return {name: _take(column, index) for name, column in self._kept.items()}, positions
 
@@ -89,9 +89,9 @@ class Samples:
         self, positions: Int64[np.ndarray, " B"]
     ) -> tuple[Columns, Int64[np.ndarray, " B"]]:
         columns, positions = self._allocate(len(positions)), positions.copy()
-        for row, position in enumerate(positions):
+        for row, position in enumerate(positions.tolist()):
             positions[row], fields = self._readable(position)
-            self._store(columns, row, positions[row], fields)
+            self._store(columns, row, int(positions[row]), fields)
         return columns, positions
 
     def _readable(self, position: int) -> tuple[int, Fields]:
@@ -129,7 +129,7 @@ class Samples:
         for member in self.members:
             holders = self.usable[self.reader.has(member)[self.usable]]
             if len(holders):
-                example = self._readable(holders[0])[1] | example
+                example = self._readable(int(holders[0]))[1] | example
         return {
             name: [""] * rows if isinstance(value, str) else value.new_zeros(rows, *value.shape)
             for name, value in example.items()

@@ -46,7 +46,8 @@ def write_shards(
     with new_folder(out) as folder:
         rows, shards = _write_tars(folder, iter(samples), required, optional, per_shard)
         if not rows:
-            raise ValueError(f"no samples to write to {out}; dropped: {dict(dropped or {})}")
+            reasons = ", ".join(f"{count} {reason}" for reason, count in (dropped or {}).items())
+            raise ValueError(f"no usable samples (dropped: {reasons or 'none'}); check the source")
         np.save(folder / INDEX, _index(rows, out))
         manifest = Manifest(
             samples=len(rows),

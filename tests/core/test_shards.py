@@ -113,7 +113,7 @@ def test_an_existing_dataset_is_not_overwritten(tmp_path):
 
 
 def test_no_samples_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no samples"):
+    with pytest.raises(ValueError, match="no usable samples"):
         build(tmp_path / "a", 0)
 
 

@@ -1,0 +1,77 @@
+"""Your own pictures as clean shards.
+
+python -m image.shards --source my_pictures --out data/pictures --size 32
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from core.canvas import Fit
+from core.cleaning import keep, readable
+from core.cli import command
+from core.members import encode_png, to_bytes
+from core.splits import find_files, report, with_progress, write_splits
+from image.files import read_image
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+def shards(
+    source: Path,
+    out: Path,
+    size: int = 32,
+    fit: Fit = "plain",
+    min_side: int = 16,
+    val_fraction: float = 0.1,
+    licence: str = "not stated",
+) -> None:
+    """Turn a folder of PNG, JPEG and WebP files into shards for training and validation.
+
+    Pictures are turned upright, transparency becomes white, and the largest centred square is
+    resized. Damaged, too small and duplicate ones are dropped and counted in the manifest.
+
+    Args:
+        source: Folder with pictures, also in folders below it.
+        out: Folder to write; train and val appear in it.
+        size: Side of the pictures written, in pixels.
+        fit: `plain` takes the largest centred square, `auto` looks for a drawing on a plain sheet.
+        min_side: Pictures with a shorter side, in pixels, are dropped.
+        val_fraction: Share of pictures for validation, chosen by a hash of their content.
+        licence: Licence of the pictures, for the manifest.
+    """
+    if size < 1 or min_side < 1:
+        raise ValueError(f"size {size} and min_side {min_side} must be at least 1 pixel")
+    dropped: Counter[str] = Counter()
+    files = with_progress(find_files(source, SUFFIXES, dropped), "pictures")
+    large = keep(files, {"too small": lambda path: _side(path) >= min_side}, dropped)
+    samples = readable(
+        large, lambda path: {"png": encode_png(to_bytes(read_image(path, size, fit)))}, dropped
+    )
+    options = {"size": size, "fit": fit, "min_side": min_side, "val_fraction": val_fraction}
+    manifests = write_splits(
+        out,
+        samples,
+        required=["png"],
+        dropped=dropped,
+        val_fraction=val_fraction,
+        source=source.name,
+        licence=licence,
+        builder={"command": "image.shards", **options},
+        fields={"size": size},
+    )
+    report(out, manifests)
+
+
+def _side(path: Path) -> float:
+    """Shorter side in pixels; infinite where it cannot be told, as decoding will say why."""
+    try:
+        with Image.open(path) as image:
+            return float(min(image.size))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return float("inf")
+
+
+if __name__ == "__main__":
+    command(shards)
