@@ -1,5 +1,6 @@
 """The user's sounds: WAV, FLAC, OGG and MP3 of any rate and channel count in, WAV out."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -56,9 +57,11 @@ def write_audio(path: str | Path, wave: Float[Tensor, "S"], rate: int = 8_000) -
     """Write a waveform in [-1, 1] as 16-bit WAV."""
     import soundfile
 
+    buffer = io.BytesIO()  # libsndfile hides a full disk; Python names it
+    data = wave.detach().cpu().float().clamp(-1, 1).numpy()
+    soundfile.write(buffer, data, rate, format="WAV", subtype="PCM_16")
     with new_file(path) as partial:
-        data = wave.detach().cpu().float().clamp(-1, 1).numpy()
-        soundfile.write(partial, data, rate, format="WAV", subtype="PCM_16")
+        partial.write_bytes(buffer.getvalue())
 
 
 def trim(wave: Float[Tensor, "S"], rate: int) -> Float[Tensor, "S2"]:

@@ -1,7 +1,9 @@
 """The user's clips: MP4, WebM, GIF and animated WebP in, MP4 and WebP out."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +47,8 @@ def write_video(
     """
     import av
 
-    with new_file(path) as partial, av.open(str(partial), "w", options=_EXACT) as container:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options=_EXACT) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "12", **_EXACT})
         stream.thread_count = 1
         stream.height, stream.width = (side * upscale for side in video.shape[-2:])
@@ -54,6 +57,8 @@ def write_video(
             picture = av.VideoFrame.from_image(to_pillow(frame, upscale))
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+    with new_file(path) as partial:
+        partial.write_bytes(buffer.getvalue())
 
 
 def write_animation(
@@ -134,5 +139,5 @@ def _pick(images: Iterable[Image.Image], wanted: list[int]) -> list[Float[Tensor
     return kept + kept[-1:] * (len(wanted) - len(kept))
 
 
-def _upright(frame) -> Image.Image:
+def _upright(frame: Any) -> Image.Image:
     return frame.to_image().rotate(frame.rotation, expand=True)

@@ -1,0 +1,43 @@
+"""The one table of files: how a signal of each modality is read and written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audio.files import read_audio, write_audio
+from image.files import read_image, write_image
+from text.files import read_text, write_text
+from video.files import read_video, write_video
+
+
+@dataclass(frozen=True)
+class Medium:
+    """One modality's files."""
+
+    suffix: str
+    """Of the files that are written."""
+    read: Callable[[str | Path], Any]
+    """A user's file, of any of the kinds that the modality knows, to one signal."""
+    write: Callable[[Path, Any], None]
+    """A path and one signal."""
+
+
+MEDIA: dict[str, Medium] = {
+    "text": Medium(".txt", read_text, write_text),
+    "image": Medium(".png", read_image, write_image),
+    "audio": Medium(".wav", read_audio, write_audio),
+    "video": Medium(".mp4", read_video, write_video),
+}
+
+
+def check_modalities(names: list[str]) -> None:
+    """Raise unless every name is a modality, and none comes twice."""
+    known = ", ".join(MEDIA)
+    if not names:
+        raise ValueError(f"no output is named; choose from {known} with --to")
+    for name in names:
+        if name not in MEDIA:
+            raise ValueError(f"{name!r} is no modality; choose from {known} with --to")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{', '.join(names)} names a modality twice; name each once")

@@ -1,0 +1,227 @@
+"""Any of the four modalities from any of the four.
+
+observed signals -towers-> embeddings -prior-> missing embeddings -generators-> signals
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor
+
+from core.checkpoint import load_module
+from core.module import TrainedModule
+from core.noise import mix
+from core.sampling import FlowOptions
+from multimodal.alignment import AlignmentModule
+from multimodal.media import MEDIA, check_modalities
+from multimodal.prior import PriorModule
+from multimodal.towers import GENERATORS
+from text import TextOptions
+
+OPTIONS: dict[str, Any] = {name: FlowOptions() for name in GENERATORS} | {"text": TextOptions()}
+"""How each modality is sampled unless the caller says otherwise."""
+STAGES: dict[str, type] = {"alignment": AlignmentModule, "prior": PriorModule, **GENERATORS}
+"""Folder of a run -> the module in its last.ckpt."""
+BATCH = 32
+"""Samples at a time; bounds memory."""
+LIMITS = {"count": (1, 10_000), "seed": (0, 2**62)}
+
+
+class Unison:
+    """The models of one run, each read from its checkpoint when it is first needed."""
+
+    def __init__(self, run: str | Path, device: str = "auto"):
+        """Open a run's folder.
+
+        Args:
+            run: Holds <stage>/last.ckpt for the stages alignment, prior and each modality.
+            device: Where to compute, as torch names it; `auto` takes a GPU if there is one.
+        """
+        self.run = Path(run)
+        if not self.run.is_dir():
+            raise ValueError(f"{run} is no folder of a run; train one with: make quickstart")
+        self.device = pick_device(device)
+        self._stages: dict[str, Any] = {}
+
+    def generate(
+        self,
+        text: Any = None,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        *,
+        to: Sequence[str],
+        count: int = 1,
+        seed: int = 0,
+        guidance: float | None = None,
+        steps: int | None = None,
+        first_frame: bool = False,
+    ) -> dict[str, Any]:
+        """Generate `count` signals of each modality in `to`; those of one sample agree.
+
+        Sample i depends on `seed + i` alone. Inputs that are None are left open: without any, all
+        outputs are sampled jointly.
+
+        Args:
+            text: A caption, or the path of a .txt file; it may mention any part of the whole.
+            image: A path, or pixels in [-1, 1], [3 H W].
+            audio: A path, or a waveform in [-1, 1], [S].
+            video: A path, or frames in [-1, 1], [F 3 H W].
+            to: Modalities to generate; one that was given comes out as a variation.
+            count: Samples.
+            seed: The first sample's seed.
+            guidance: Weight of the condition in the generators; None is each one's default.
+            steps: Solver steps of the image, audio and video generators; None is their default.
+            first_frame: Start the video from the input image, or else from the generated one.
+
+        Returns:
+            Modality -> list of texts, or a tensor of signals stacked along the first axis.
+        """
+        given = {"text": text, "image": image, "audio": audio, "video": video}
+        check_modalities(list(to))
+        _check_first_frame(first_frame, to, image is not None)
+        _check_limits(count=count, seed=seed)
+        options = {name: options_for(name, guidance, steps) for name in to}
+        _warn_of_unused(options, steps)
+        signals = {name: read(name, value) for name, value in given.items() if value is not None}
+        observed = self.embed({name: _batch_of_one(x) for name, x in signals.items()})
+        frame = signals.get("image") if first_frame else None
+        batches = [
+            range(start, min(start + BATCH, seed + count))
+            for start in range(seed, seed + count, BATCH)
+        ]
+        parts = [self._generate(observed, options, b, first_frame, frame) for b in batches]
+        return {name: _join([part[name] for part in parts]) for name in to}
+
+    @torch.no_grad()
+    def embed(self, signals: Mapping[str, Any]) -> dict[str, Float[Tensor, "B E"]]:
+        """Return the towers' embeddings of batches of signals."""
+        tower = self.stage("alignment").embed
+        return {name: tower(name, self._here(signal)) for name, signal in signals.items()}
+
+    def complete(
+        self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
+    ) -> dict[str, Float[Tensor, "B E"]]:
+        """Return the embeddings of all modalities, sampled together given those observed."""
+        return self.stage("prior").generate(dict(observed), seeds=stage_seeds(seeds, "prior"))
+
+    def decode(
+        self,
+        modality: str,
+        embeddings: Float[Tensor, "B E"],
+        options: Any = None,
+        *,
+        seeds: Sequence[int],
+        first_frame: Float[Tensor, "B 3 H W"] | None = None,
+    ) -> Any:
+        """Return one signal of a modality for each of its embeddings."""
+        extra = {} if first_frame is None else {"first_frame": self._here(first_frame)}
+        module = self.stage(modality)
+        signal = module.generate(
+            embeddings, options or OPTIONS[modality], seeds=stage_seeds(seeds, modality), **extra
+        )
+        return signal.cpu() if isinstance(signal, Tensor) else signal
+
+    def stage(self, name: str) -> Any:
+        """Return the module of a stage, in eval mode with its averaged weights."""
+        if name not in self._stages:
+            module = load_module(self.run / name / "last.ckpt", STAGES[name])
+            if name in GENERATORS:
+                self._check_width(name, module)
+            self._stages[name] = module.to(self.device).eval()
+        return self._stages[name]
+
+    def _generate(
+        self,
+        observed: Mapping[str, Float[Tensor, "1 E"]],
+        options: Mapping[str, Any],
+        seeds: range,
+        first_frame: bool,
+        frame: Float[Tensor, "3 H W"] | None,
+    ) -> dict[str, Any]:
+        rows = {name: repeat(x, "1 E -> B E", B=len(seeds)) for name, x in observed.items()}
+        embeddings = self.complete(rows, seeds=seeds)
+        made: dict[str, Any] = {}
+        for name in sorted(options, key=list(GENERATORS).index):  # the image before the video
+            extra = {}
+            if name == "video" and first_frame:
+                given = frame if frame is None else repeat(frame, "C H W -> B C H W", B=len(seeds))
+                extra = {"first_frame": made["image"] if given is None else given}
+            made[name] = self.decode(name, embeddings[name], options[name], seeds=seeds, **extra)
+        return made
+
+    def _here(self, signal: Any) -> Any:
+        return signal.to(self.device) if isinstance(signal, Tensor) else signal
+
+    def _check_width(self, name: str, module: TrainedModule) -> None:
+        width = self.stage("prior").hparams["embedding"]
+        if module.cond_dim != width:
+            raise ValueError(
+                f"{self.run / name} was trained on embeddings of width {module.cond_dim} but the"
+                f" prior samples width {width}; train both on the same embeddings"
+            )
+
+
+def read(modality: str, value: Any) -> Any:
+    """Return a signal as it is, or read it from the file or caption that `value` names."""
+    return MEDIA[modality].read(value) if isinstance(value, str | Path) else value
+
+
+def options_for(modality: str, guidance: float | None = None, steps: int | None = None) -> Any:
+    """Return a modality's sampling options with what the caller asked for, where it applies."""
+    known = {field.name for field in dataclasses.fields(OPTIONS[modality])}
+    asked = {"guidance": guidance, "steps": steps}
+    changes = {name: x for name, x in asked.items() if x is not None and name in known}
+    return dataclasses.replace(OPTIONS[modality], **changes)
+
+
+def stage_seeds(seeds: Sequence[int], stage: str) -> list[int]:
+    """Return seeds of one stage: with equal ones, prior and generators would share their noise."""
+    number = list(STAGES).index(stage)
+    return mix(torch.tensor(list(seeds), dtype=torch.int64), number).tolist()
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name, or for `auto` the fastest there is."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
+    return torch.device(name)
+
+
+def _check_first_frame(wanted: bool, to: Sequence[str], has_image: bool) -> None:
+    if wanted and "video" not in to:
+        raise ValueError("first_frame needs a video that starts from it; add video to --to")
+    if wanted and not has_image and "image" not in to:
+        raise ValueError("first_frame needs an image; give --image or add image to --to")
+
+
+def _check_limits(**values: int) -> None:
+    for name, value in values.items():
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value} but must be from {low} to {high}; change --{name}")
+
+
+def _warn_of_unused(options: Mapping[str, Any], steps: int | None) -> None:
+    if steps is not None and not any(hasattr(option, "steps") for option in options.values()):
+        warnings.warn(f"steps {steps} changes nothing: text is not sampled in steps", stacklevel=3)
+
+
+def _batch_of_one(signal: Any) -> Any:
+    return signal[None].float() if isinstance(signal, Tensor) else [signal]
+
+
+def _join(parts: list[Any]) -> Any:
+    return torch.cat(parts) if isinstance(parts[0], Tensor) else [x for part in parts for x in part]
