@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
@@ -69,7 +69,8 @@ def render_image(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw one picture of a digit at a random place."""
     stroke = draw_stroke(scan, look, height_of(size))
-    return _compose(_place(stroke, _anywhere(stroke, rng)), look)
+    place = draw_path(_room(stroke), "still", rng)[0]
+    return _compose(_place(stroke, place), look)
 
 
 def render_video(
@@ -98,29 +99,21 @@ def draw_path(room: Point, motion: str, rng: np.random.Generator) -> list[Point]
     return [(place[0] + f * velocity[0], place[1] + f * velocity[1]) for f in range(FRAMES)]
 
 
-def draw_stroke(
-    scan: Float[np.ndarray, "h w"], look: Look, height: float
-) -> Float[np.ndarray, "H W"]:
+def draw_stroke(scan: Float[np.ndarray, "h w"], look: Look, height: float) -> Image.Image:
     """Return the ink of a digit, SUPER times larger than `height` pixels and tightly cropped."""
-    sharp = _sharpen(scan)
-    ink = np.clip((sharp - look.pen) * 8 + 0.5, 0, 1)
-    points_yx = np.argwhere(ink > 0.5) + 0.5
-    turned_xy = points_yx[:, ::-1] @ _hand(look).T
+    ink = np.clip((_sharpen(scan) - look.pen) * 8 + 0.5, 0, 1)
+    hand = _hand(look)
+    turned_xy = (np.argwhere(ink > 0.5)[:, ::-1] + 0.5) @ hand.T
     low, extent = turned_xy.min(0), np.ptp(turned_xy, axis=0)
-    scale = (SUPER * height) / extent[1]
+    scale = SUPER * height / extent[1]
     scale_xy = np.array([min(scale, SUPER * (PIXELS - 8) / extent[0]), scale])
     width, tall = (round(side) for side in extent * scale_xy)
-    inverse = np.linalg.inv(_hand(look)) / scale_xy
-    offset = np.linalg.inv(_hand(look)) @ low
-    (a, b), (d, e) = inverse
+    back = np.linalg.inv(hand)
+    (a, b), (d, e) = back / scale_xy
+    c, f = back @ low
     canvas = Image.fromarray((255 * ink).astype(np.uint8))
-    turned = canvas.transform(
-        (width, tall),
-        Image.Transform.AFFINE,
-        (a, b, offset[0], d, e, offset[1]),
-        Image.Resampling.BILINEAR,
-    )
-    return np.asarray(turned, np.float32) / 255
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return canvas.transform((width, tall), affine, (a, b, c, d, e, f), bilinear)
 
 
 def _hand(look: Look) -> Float[np.ndarray, "2 2"]:
@@ -156,27 +149,21 @@ def _enlargers(side: int) -> tuple[np.ndarray, np.ndarray]:
     return fine, coarse
 
 
-def _room(stroke: Float[np.ndarray, "h w"]) -> Point:
+def _room(stroke: Image.Image) -> Point:
     """Return how far the digit's corner can go, in pixels along x and y."""
-    height, width = stroke.shape
-    return PIXELS - 2 * MARGIN - width / SUPER, PIXELS - 2 * MARGIN - height / SUPER
+    return PIXELS - 2 * MARGIN - stroke.width / SUPER, PIXELS - 2 * MARGIN - stroke.height / SUPER
 
 
-def _anywhere(stroke: Float[np.ndarray, "h w"], rng: np.random.Generator) -> Point:
-    return draw_path(_room(stroke), "still", rng)[0]
-
-
-def _place(stroke: Float[np.ndarray, "h w"], place: Point) -> Float[np.ndarray, "H W"]:
+def _place(stroke: Image.Image, place: Point) -> Float[np.ndarray, "H W 1"]:
     """Return the ink of the whole picture, the digit's corner at `place` (x, y) in pixels."""
-    canvas = np.zeros((PIXELS * SUPER, PIXELS * SUPER), np.float32)
-    x, y = (round(SUPER * corner) for corner in place)
-    canvas[y : y + stroke.shape[0], x : x + stroke.shape[1]] = stroke
-    return reduce(canvas, "(H y) (W x) -> H W", "mean", y=SUPER, x=SUPER)
+    canvas = Image.new("L", (PIXELS * SUPER, PIXELS * SUPER))
+    canvas.paste(stroke, (round(SUPER * place[0]), round(SUPER * place[1])))
+    return rearrange(np.asarray(canvas.reduce(SUPER), np.float32) / 255, "H W -> H W 1")
 
 
-def _compose(ink: Float[np.ndarray, "H W"], look: Look) -> UInt8[np.ndarray, "H W 3"]:
-    ink = rearrange(ink, "H W -> H W 1")
-    return np.rint(ink * np.array(look.ink) + (1 - ink) * np.array(look.paper)).astype(np.uint8)
+def _compose(ink: Float[np.ndarray, "H W 1"], look: Look) -> UInt8[np.ndarray, "H W 3"]:
+    paper = np.array(look.paper, np.float32)
+    return np.rint(paper + ink * (np.array(look.ink, np.float32) - paper)).astype(np.uint8)
 
 
 def _ink(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -12,6 +12,8 @@ import json
 import os
 import struct
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 SYNCHRONOUS = 2
 UTF8 = 1
@@ -35,19 +37,31 @@ def main() -> None:
         sys.stdout.buffer.write(struct.pack("<i", len(samples)) + samples)
 
 
-def in_fork(function) -> bytes:
+def in_fork(function: Callable[[], bytes]) -> bytes:
     """Return the bytes of a function called in a child process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with os.fdopen(writing, "wb") as stream:
-            stream.write(function())
-        os._exit(0)
+        _answer(function, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         answer = stream.read()
-    os.waitpid(child, 0)
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit("espeak-ng failed to speak")
     return answer
+
+
+def _answer(function: Callable[[], bytes], writing: int) -> NoReturn:
+    """Write a function's bytes and leave at once: buffers copied from the parent stay unwritten."""
+    status = 1
+    try:
+        with os.fdopen(writing, "wb") as stream:
+            stream.write(function())
+        status = 0
+    except Exception as error:
+        print(error, file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
 
 
 def speak(library: ctypes.CDLL, utterance: dict) -> bytes:
@@ -62,7 +76,7 @@ def speak(library: ctypes.CDLL, utterance: dict) -> bytes:
 
     library.espeak_SetSynthCallback(collect)
     if library.espeak_SetVoiceByName(utterance["voice"].encode()) != 0:
-        sys.exit(f"espeak-ng has no voice {utterance['voice']}")
+        raise LookupError(f"espeak-ng has no voice {utterance['voice']}")
     library.espeak_ng_SetRandSeed(ctypes.c_long(utterance["seed"]))
     for parameter, name in ((RATE, "rate"), (PITCH, "pitch"), (RANGE, "range")):
         library.espeak_SetParameter(parameter, utterance[name], 0)

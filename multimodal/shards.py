@@ -4,6 +4,8 @@ python -m multimodal.shards world --out data/world
 python -m multimodal.shards folder --source my_files --out data/mine
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.cli import command
@@ -52,5 +54,37 @@ def world(
         print(f"{out / split}: {manifest.samples} samples, {manifest.dataset_id[:12]}")
 
 
+def folder(source: Path, out: Path, val_fraction: float = 0.1, licence: str = "not stated") -> None:
+    """Turn a folder of your own files into paired shards: seven.png + seven.wav + seven.txt.
+
+    Files of one folder and stem are a sample, of two modalities or more, of at most one file each.
+    Duplicates and what cannot be read or lacks a partner are dropped and counted in the manifest.
+
+    Args:
+        source: Folder with txt, png, jpeg, webp, wav, flac, ogg, mp3, mp4, webm, gif files.
+        out: Folder to write; train and val appear in it.
+        val_fraction: Share of samples for validation, chosen by a hash of their content.
+        licence: Licence of the files, for the manifest.
+    """
+    from core.splits import report
+    from multimodal.folder_shards import build_folder
+
+    report(out, build_folder(source, out, val_fraction, licence))
+
+
+def plain_list(argv: Sequence[str], option: str) -> list[str]:
+    """Rewrite `--option a b` as the parser takes it: `--option=[a,b]`."""
+    if option not in argv:
+        return list(argv)
+    start = argv.index(option)
+    values = []
+    for word in argv[start + 1 :]:
+        if word.startswith("--"):
+            break
+        values.append(word)
+    listed = f"{option}=[{','.join(values)}]"
+    return [*argv[:start], listed, *argv[start + 1 + len(values) :]]
+
+
 if __name__ == "__main__":
-    command({"world": world})
+    command({"world": world, "folder": folder}, plain_list(sys.argv[1:], "--languages"))

@@ -108,27 +108,25 @@ def request(spoken: Spoken, seed: int) -> dict[str, str | int]:
     }
 
 
-def speak(spoken: Sequence[Spoken], seed: int) -> list[Int16[np.ndarray, "S"]]:
+def speak(spoken: Sequence[Spoken], seed: int, voices: Path) -> list[Int16[np.ndarray, "S"]]:
     """Speak entries of the bank in a process of espeak-ng; BANK_RATE, trimmed, equally loud."""
     import espeakng_loader
 
-    requests = [request(entry, seed) for entry in spoken]
-    with levelled_voices(Path(espeakng_loader.get_data_path())) as data:
-        asked = {
-            "library": str(espeakng_loader.get_library_path()),
-            "data": str(data),
-            "utterances": requests,
-        }
-        program = Path(__file__).with_name("espeak_worker.py")
-        answer = subprocess.run(
-            [sys.executable, "-I", str(program)],
-            input=json.dumps(asked).encode(),
-            stdout=subprocess.PIPE,
-            check=True,
-        ).stdout
+    asked = {
+        "library": str(espeakng_loader.get_library_path()),
+        "data": str(voices),
+        "utterances": [request(entry, seed) for entry in spoken],
+    }
+    program = Path(__file__).with_name("espeak_worker.py")
+    answer = subprocess.run(
+        [sys.executable, "-I", str(program)],
+        input=json.dumps(asked).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
     stream = io.BytesIO(answer)
     rate = _read_int(stream)
-    return [_finish(_read_samples(stream), rate) for _ in requests]
+    return [_finish(_read_samples(stream), rate) for _ in spoken]
 
 
 def check_espeak() -> None:
@@ -163,7 +161,8 @@ class Bank:
         """Speak every entry once, `imap` sharing the work, and keep the samples in `folder`."""
         ordered = sorted(set(entries), key=str)
         chunks = [ordered[start : start + 64] for start in range(0, len(ordered), 64)]
-        said = [wave for chunk in imap(_Speaker(seed), chunks) for wave in chunk]
+        with levelled_voices() as voices:
+            said = [wave for chunk in imap(_Speaker(seed, voices), chunks) for wave in chunk]
         ends = np.cumsum([len(wave) for wave in said]).tolist()
         np.save(folder / "bank.npy", np.concatenate(said))
         spans = zip([0, *ends], ends, strict=False)
@@ -191,9 +190,10 @@ class Bank:
 @dataclass(frozen=True)
 class _Speaker:
     seed: int
+    voices: Path
 
     def __call__(self, chunk: Sequence[Spoken]) -> list[Int16[np.ndarray, "S"]]:
-        return speak(chunk, self.seed)
+        return speak(chunk, self.seed, self.voices)
 
 
 class Recordings:
@@ -278,17 +278,17 @@ def _tune(wave: Waveform, ratio: float) -> Waveform:
 
 def _finish(samples: Int16[np.ndarray, "S"], rate: int) -> Int16[np.ndarray, "S"]:
     """Bring an utterance to BANK_RATE, trimmed, short enough for every tuning, at half scale."""
-    wave = samples.astype(np.float64) / 32768
-    low = signal.fftconvolve(wave, _low_pass(rate), mode="same")
     common = np.gcd(BANK_RATE, rate)
-    fine = signal.resample_poly(low, BANK_RATE // common, rate // common)
+    up, down = BANK_RATE // common, rate // common
+    fine = signal.resample_poly(samples / 32768, up, down, window=_low_pass(rate * up, down))
     fine = trim(fine, BANK_RATE)[: int(SAMPLES / RATE * BANK_RATE / 1.08)]
     return np.rint(16384 * fine / np.abs(fine).max()).astype(np.int16)
 
 
 @cache
-def _low_pass(rate: int) -> Float[np.ndarray, "K"]:
-    return signal.firwin(255, PASS_HZ, fs=rate)
+def _low_pass(rate: int, down: int) -> Float[np.ndarray, "K"]:
+    """Return a filter for resampling that also ends at PASS_HZ."""
+    return signal.firwin(60 * down + 1, PASS_HZ, fs=rate)
 
 
 def _read_int(stream: io.BytesIO) -> int:

@@ -1,0 +1,102 @@
+"""Pair your own files by name: seven.png, seven.wav and seven.txt are one sample."""
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from core.members import encode_clip, encode_flac, encode_png, to_bytes, to_pcm
+from core.splits import Members, find_files, with_progress, write_splits
+from multimodal.media import MEDIA
+
+RATE = 8000
+"""Hz of sounds, as the default models take them."""
+SUFFIXES: dict[str, str] = {
+    **dict.fromkeys((".txt",), "text"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp"), "image"),
+    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
+    **dict.fromkeys((".mp4", ".webm", ".gif"), "video"),
+}
+"""Kind of file -> modality; a WebP that moves is a video."""
+MEMBERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
+    "text": ("txt", str.encode),
+    "image": ("png", lambda signal: encode_png(to_bytes(signal))),
+    "audio": ("flac", lambda signal: encode_flac(to_pcm(signal), RATE)),
+    "video": ("video.npy", lambda signal: encode_clip(to_bytes(signal))),
+}
+"""Modality -> the member of a sample and how a signal becomes its bytes."""
+
+Group = dict[str, Path]
+"""Modality -> file, all of one name."""
+
+
+def build_folder(source: Path, out: Path, val_fraction: float, licence: str) -> dict:
+    """Write train and val shards of the files below `source`, paired by folder and stem.
+
+    A sample needs two modalities or more; what is left out is counted in the manifest.
+    """
+    dropped: Counter[str] = Counter()
+    groups = pair_files(find_files(source, SUFFIXES.keys(), dropped), dropped)
+    return write_splits(
+        out,
+        read_pairs(with_progress(groups, "pairs"), dropped),
+        required=[],
+        optional=[member for member, _ in MEMBERS.values()],
+        dropped=dropped,
+        val_fraction=val_fraction,
+        source=source.name,
+        licence=licence,
+        builder={"command": "multimodal.shards folder", "val_fraction": val_fraction},
+        fields={"rate": RATE},
+    )
+
+
+def pair_files(files: Iterable[Path], dropped: Counter[str]) -> list[Group]:
+    """Return the files that share folder and stem, one a modality: the first by name."""
+    groups: dict[Path, Group] = defaultdict(dict)
+    for path in files:
+        group, modality = groups[path.with_suffix("")], modality_of(path)
+        if modality in group:
+            dropped["second file of a modality"] += 1
+        else:
+            group[modality] = path
+    return list(groups.values())
+
+
+def read_pairs(groups: Iterable[Group], dropped: Counter[str]) -> Iterator[Members]:
+    """Yield what can be read of each group, if that is a pair at least."""
+    for group in groups:
+        sample = dict(_read_group(group, dropped))
+        if len(sample) < 2:
+            dropped["no partner"] += len(sample)
+        else:
+            yield sample
+
+
+def modality_of(path: Path) -> str:
+    """Return the modality of a file by its suffix, and of a WebP by whether it moves."""
+    modality = SUFFIXES[path.suffix.lower()]
+    return "video" if path.suffix.lower() == ".webp" and _moves(path) else modality
+
+
+def _read_group(group: Group, dropped: Counter[str]) -> Iterator[tuple[str, bytes]]:
+    for modality, path in group.items():
+        member, encode = MEMBERS[modality]
+        try:
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # that a recording was cut, once for each
+                yield member, encode(MEDIA[modality].read(path))
+        except ValueError:
+            dropped[f"undecodable {modality}"] += 1
+
+
+def _moves(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "is_animated", False)
+    except (OSError, ValueError, SyntaxError):
+        return False
