@@ -17,6 +17,7 @@ The frames of a clip share one square, so that motion survives.
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
@@ -157,18 +158,18 @@ def _ink(frames: Float[Tensor, "N 3 H W"], background: Float[Tensor, "3"]) -> Bo
 
 
 def _without_specks(ink: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
-    from scipy.ndimage import label
+    from scipy.ndimage import generate_binary_structure, label
 
-    labels, count = label(ink.numpy(), structure=torch.ones(3, 3).numpy())
-    labels = torch.from_numpy(labels).long()
-    areas = torch.bincount(labels.flatten(), minlength=count + 1)
+    labels = np.empty(ink.shape, np.int32)
+    label(ink.numpy(), structure=generate_binary_structure(2, 2), output=labels)
+    areas = torch.from_numpy(np.bincount(labels.ravel()))
     areas[0] = 0
-    return (areas >= SPECK * areas.max())[labels] & ink
+    return (areas >= SPECK * areas.max())[torch.from_numpy(labels).long()] & ink
 
 
 def _extent(line: Bool[Tensor, "L"]) -> int:
     marked = line.nonzero()
-    return (marked[-1] - marked[0] + 1).item() if len(marked) else 0
+    return int(marked[-1] - marked[0]) + 1 if len(marked) else 0
 
 
 def _shift(start: int, side: int, low: float, high: float) -> int:

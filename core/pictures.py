@@ -2,7 +2,7 @@
 
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ DETAIL = 1024
 
 
 @contextmanager
-def opened(path: Path, formats: Sequence[str]) -> Iterator[Image.Image]:
+def opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Yield a picture of one of the formats; whatever is wrong with it is one clear line."""
     names = ", ".join(formats)
     try:

@@ -99,6 +99,7 @@ def _read_animation(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
 def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
     """Count the frames, then decode up to the last that is wanted and keep those that are."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(str(path)) as container:
@@ -110,7 +111,7 @@ def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
             _check_count(path, count)
         with av.open(str(path)) as container:
             picked = _pick(map(_upright, container.decode(video=0)), evenly(count, frames))
-    except (av.error.FFmpegError, EOFError) as error:
+    except FFmpegError as error:
         raise ValueError(
             f"{path} is no clip (MP4, WebM, GIF or WebP) or is damaged ({error.strerror}); "
             "save or copy it again"
