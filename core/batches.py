@@ -75,7 +75,7 @@ class PlaceSampler(DistributedSampler):
 
     def __init__(self, batches: Batches, start: Callable[[], Place]):
         super().__init__(batches, num_replicas=1, rank=0)
-        self.start = start
+        self.batches, self.start = batches, start
 
     def __iter__(self) -> Iterator[Place]:
         epoch, first = self.start()
@@ -83,7 +83,7 @@ class PlaceSampler(DistributedSampler):
 
     def __len__(self) -> int:
         """Batches of a whole epoch, also when an iteration goes on in the midst of one."""
-        return len(self.dataset)
+        return len(self.batches)
 
 
 def loader(batches: Batches, start: Callable[[], Place], workers: int) -> DataLoader:

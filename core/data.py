@@ -69,7 +69,8 @@ class ShardData(LightningDataModule):
         self.batch_size, self.workers = batch_size, workers
         self.seed, self.window = seed, window
         self.embeddings = Path(embeddings) if embeddings else None
-        self.on_error, self.cache = on_error, cache
+        self.on_error: Literal["raise", "skip"] = on_error
+        self.cache = cache
         self.place = Place(0, 0)
         self._samples: dict[str, Samples] = {}
 

@@ -1,6 +1,7 @@
 """The order of samples in an epoch and each rank's share of it: pure functions."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from einops import rearrange
@@ -17,8 +18,8 @@ def epoch_order(
         window: Samples that are permuted together; larger mixes better, smaller reads more locally.
     """
     generator = np.random.default_rng((seed, epoch))
-    starts = np.cumsum([0, *sizes])
-    shards = generator.permutation(len(sizes))
+    starts = [0, *accumulate(sizes)]
+    shards = generator.permutation(len(sizes)).tolist()
     order = np.concatenate([np.arange(starts[i], starts[i + 1], dtype=np.int64) for i in shards])
     for start in range(0, len(order), window):
         generator.shuffle(order[start : start + window])

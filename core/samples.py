@@ -1,9 +1,9 @@
 """Decoded samples: read by position, kept in one contiguous tensor a field."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -96,7 +96,9 @@ class Samples:
 
     def _readable(self, position: int) -> tuple[int, Fields]:
         """Decode a sample; a damaged one raises, or the next readable one takes its place."""
-        for place in map(int, np.roll(self.usable, -np.searchsorted(self.usable, position))):
+        start = int(np.searchsorted(self.usable, position))
+        for step in range(len(self.usable)):
+            place = int(self.usable[(start + step) % len(self.usable)])
             try:
                 return place, self._decode(place)
             except ValueError as error:
@@ -137,7 +139,7 @@ class Samples:
 
     def _store(self, columns: Columns, row: int, position: int, fields: Fields) -> None:
         for name, value in fields.items():
-            column = columns[name]
+            column: Any = columns[name]
             if isinstance(value, Tensor) and value.shape != column.shape[1:]:
                 raise ValueError(
                     f"{self.reader.where(position)} has {name} of shape {list(value.shape)} but "
@@ -146,5 +148,5 @@ class Samples:
             column[row] = value
 
 
-def _take(column: Tensor | Sequence[str], index: Int64[Tensor, " B"]) -> Tensor | list[str]:
+def _take(column: Tensor | list[str], index: Int64[Tensor, " B"]) -> Tensor | list[str]:
     return column[index] if isinstance(column, Tensor) else [column[i] for i in index.tolist()]

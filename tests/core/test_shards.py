@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("webdataset.TarWriter.write", full)
+    monkeypatch.setattr("webdataset.writer.TarWriter.write", full)
     with pytest.raises(OSError, match="No space left"):
         build(tmp_path / "a")
     assert not list(tmp_path.iterdir())
