@@ -22,8 +22,8 @@ class FlowOptions:
     """Weight of the conditional over the unconditional velocity; 1 is no guidance."""
     interval: tuple[float, float] = (0.0, 1.0)
     """Times between which guidance acts (Kynkäänniemi et al. 2024)."""
-    solver: Literal["euler", "heun"] = "euler"
-    """Order of the solver: one or two."""
+    solver: Literal["euler", "heun", "dpm++"] = "euler"
+    """First order, second order, or diffusers' DPM-Solver++(2M)."""
 
     def __post_init__(self):
         if self.steps < 1:
@@ -67,7 +67,9 @@ def solve(
     velocity: Velocity, noise: Float[Tensor, "B *S"], options: FlowOptions
 ) -> Float[Tensor, "B *S"]:
     """Sample with the solver that the options name."""
-    solver = {"euler": euler, "heun": heun}[options.solver]
+    from core.schedulers import dpm_solver
+
+    solver = {"euler": euler, "heun": heun, "dpm++": dpm_solver}[options.solver]
     return solver(velocity, noise, time_grid(options.steps))
 
 

@@ -1,0 +1,109 @@
+"""The stages of the quick start: what each runs, needs and reads."""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).resolve().parents[1]
+Preset = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the quick start."""
+
+    name: str
+    """Its folder in the run."""
+    arguments: tuple[str, ...]
+    """What follows `python -m`."""
+    needs: tuple[str, ...] = ()
+    """Stages that must be done first."""
+    packages: tuple[str, ...] = ("core", "multimodal")
+    """Folders of code that its result depends on."""
+    kind: Literal["data", "train", "measure"] = "train"
+    """Training takes --out and can resume."""
+    minutes: float = 0.0
+    """Measured on two CPU cores, beside another stage."""
+
+    @property
+    def configs(self) -> tuple[Path, ...]:
+        """The configuration files among the arguments."""
+        return tuple(ROOT / a for a in self.arguments if a.endswith(".yaml"))
+
+    def command(self, folder: Path, resume: bool) -> list[str]:
+        """Return the whole command line."""
+        more: list[str] = []
+        if self.kind == "train":
+            more = ["--out", str(folder)]
+            if resume:
+                more += ["--resume", str(folder / "last.ckpt")]
+        return [sys.executable, "-m", *self.arguments, *more]
+
+    def key(self, keys: dict[str, str]) -> str:
+        """Hash the arguments, configurations, code and needed stages: what the result rests on."""
+        code = [p for package in self.packages for p in sorted((ROOT / package).glob("*.py"))]
+        files = [*self.configs, ROOT / "configs" / "defaults.yaml", *code]
+        content = {
+            "arguments": self.arguments,
+            "files": {str(f.relative_to(ROOT)): _sha256(f) for f in files},
+            "needs": {need: keys[need] for need in self.needs},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
+    """Return all stages, the most urgent first among those that could run at the same time."""
+    world, embeddings = run / "world", run / "embeddings"
+    models = ("alignment", "prior", "text", "image", "audio", "video")
+    all_code = ("core", "text", "image", "audio", "video", "multimodal")
+
+    def train(name: str, module: str, config: str, *more: str, root: Path = world) -> tuple[str, ...]:
+        suffix = "" if preset == "cpu" else "_gpu"
+        overlay = ("--config", "configs/smoke.yaml") if smoke else ()
+        config = f"configs/{config}{suffix}.yaml"
+        return (module, "--config", config, *overlay, "--data.root", str(root), *more)
+
+    def conditioned(name: str, *more: str) -> tuple[str, ...]:
+        cond = ("--data.embeddings", str(embeddings))
+        return train(name, f"{name}.train", f"{name}/world", *cond, *more)
+
+    small = ("--train", "64", "--val", "16", "--test", "32", "--readers", "64") if smoke else ()
+    few = ("--steps", "2") if smoke else ()
+    from_image = ("--model.image_checkpoint", str(run / "image" / "last.ckpt"))
+    vocoder = ("--model.vocoder", str(run / "vocoder" / "last.ckpt"))
+    return [
+        Stage("world", ("multimodal.shards", "world", "--out", str(world), *small),
+              kind="data", minutes=1.5),
+        Stage("alignment", train("alignment", "multimodal.train", "multimodal/world"),
+              needs=("world",), packages=all_code, minutes=3.0),
+        Stage("vocoder", train("vocoder", "audio.train_vocoder", "audio/vocoder_world"),
+              needs=("world",), packages=("core", "audio"), minutes=1.5),
+        Stage("readers", ("multimodal.readers", "--world", str(world), "--out",
+                          str(run / "readers"), *few),
+              needs=("world",), kind="measure", minutes=1.0),
+        Stage("embeddings", ("multimodal.embed", "--alignment",
+                             str(run / "alignment" / "last.ckpt"), "--source", str(world),
+                             "--out", str(embeddings)),
+              needs=("alignment",), packages=all_code, kind="data", minutes=0.5),
+        Stage("image", conditioned("image"), needs=("embeddings",),
+              packages=("core", "image"), minutes=3.0),
+        Stage("audio", conditioned("audio", *vocoder), needs=("embeddings", "vocoder"),
+              packages=("core", "audio"), minutes=4.0),
+        Stage("video", conditioned("video", *from_image), needs=("embeddings", "image"),
+              packages=("core", "video"), minutes=5.0),
+        Stage("prior", train("prior", "multimodal.train_prior", "multimodal/prior_world",
+                             root=embeddings),
+              needs=("embeddings",), packages=("core", "multimodal"), minutes=3.0),
+        Stage("text", conditioned("text"), needs=("embeddings",),
+              packages=("core", "text"), minutes=1.5),
+        Stage("evaluate", ("multimodal.evaluate", "--run", str(run), "--world", str(world),
+                           "--split", "test", "--n", "8" if smoke else "250"),
+              needs=(*models, "readers"), packages=all_code, kind="measure", minutes=3.0),
+    ]  # fmt: skip
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
