@@ -73,7 +73,8 @@ def film_strip(video: Float[Tensor, "F 3 H W"]) -> Image.Image:
 
 def _page(text: str, size: tuple[int, int]) -> Image.Image:
     page = Image.new("RGB", size, "white")
-    lines: Sequence[str] = textwrap.wrap(text, 26)[:7] or ["(empty)"]
+    shown = "".join(c if c.isprintable() else "�" for c in text)  # fonts refuse a NUL
+    lines: Sequence[str] = textwrap.wrap(shown, 26)[:7] or ["(empty)"]
     ImageDraw.Draw(page).multiline_text((GAP, GAP), "\n".join(lines), "black", _font(14))
     return page
 

@@ -20,7 +20,7 @@ from core.cli import command
 from core.denoiser import DenoiserConfig
 from image import ImageConfig, ImageModule
 from multimodal.alignment import AlignmentModule
-from multimodal.contact import film_strip
+from multimodal.contact import film_strip, write_contact_sheet
 from multimodal.generate import generate, plain_options
 from multimodal.prior import PriorModule
 from multimodal.towers import MODALITIES
@@ -290,6 +290,11 @@ def test_options_may_be_typed_plainly():
         *("--to=[image,audio]", "--overwrite", "false")
     ]
     assert plain_options(["--to=[text]", "--text", ""]) == ["--to=[text]", "--text", ""]
+
+
+def test_a_text_of_any_bytes_fits_on_the_sheet(tmp_path: Path):
+    write_contact_sheet(tmp_path / "a.png", {"text": "a\0b\n\ud7ff" * 99}, {"0": {"text": ""}})
+    assert Image.open(tmp_path / "a.png").height > 256
 
 
 def test_a_film_strip_shows_the_frames_side_by_side():
