@@ -40,8 +40,8 @@ class TextEncoderConfig:
     """Share of training texts whose words change places."""
     drop: float = 0.05
     """Share of training words left out."""
-    babble: float = 0.1
-    """Chance, after each training word, of a made-up word: strangers must be ignored."""
+    babble: float = 0.5
+    """Share of training texts with a made-up word in them: strange words must be ignored."""
 
     def __post_init__(self):
         for name in ("embedding", "width", "depth", "heads", "context"):
@@ -107,28 +107,27 @@ def vary(
 ) -> list[list[str]]:
     """Leave out words, put in made-up ones, change places: a pure function of one seed a text."""
     # Words first, so that a longer neighbour changes no draw.
-    draws = uniform(seeds, (max(map(len, rows)), 5), stream=7).tolist()
-    return [_vary(row, mine, config) for row, mine in zip(rows, draws, strict=True)]
+    of_words = uniform(seeds, (max(map(len, rows)), 2), stream=7).tolist()
+    of_texts = uniform(seeds, (4,), stream=8).tolist()
+    return [_vary(*each, config) for each in zip(rows, of_words, of_texts, strict=True)]
 
 
-def _vary(row: list[str], draws: list[list[float]], config: TextEncoderConfig) -> list[str]:
-    places, drops, babbles, spellings, shuffles = zip(*draws, strict=True)
-    kept = [i for i in range(len(row)) if drops[i] >= config.drop] or [int(drops[0] * len(row))]
-    if shuffles[0] < config.shuffle:
+def _vary(
+    row: list[str], of_words: list[list[float]], of_text: list[float], config: TextEncoderConfig
+) -> list[str]:
+    drops, places = zip(*of_words, strict=True)
+    shuffle, babble, where, spelling = of_text
+    kept = [i for i in range(len(row)) if drops[i] >= config.drop] or [int(where * len(row))]
+    if shuffle < config.shuffle:
         kept.sort(key=places.__getitem__)
-    varied = []
-    for i in kept:
-        varied.append(row[i])
-        if babbles[i] < config.babble:
-            varied.append(_babble(spellings[i]))
+    varied = [row[i] for i in kept]
+    if babble < config.babble:
+        varied.insert(int(where * (len(varied) + 1)), _babble(spelling))
     return varied
 
 
 def _babble(draw: float) -> str:
-    """Return two to seven letters, read off the digits of a number in (0, 1) to base 26."""
-    number = int(draw * 2**24)
-    letters = []
-    for _ in range(2 + number % 6):
-        number = number * 5 + 7
-        letters.append(LETTERS[number // 11 % 26])
-    return "".join(letters)
+    """Return two to five letters: the digits of a number to base 26."""
+    number = int(draw * 26**5)
+    letters = [LETTERS[number // 26**place % 26] for place in range(5)]
+    return "".join(letters[: 2 + number % 4])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.files import existing_file
 from core.flow_module import corrupt
 from core.module import TrainedModule
 from core.noise import seeds_tensor, uniform
@@ -18,7 +19,7 @@ from core.optim import OptimConfig
 from text.files import write_text
 from text.model import TextConfig, TextModel
 from text.sampling import TextOptions, write
-from text.tokenizer import PAD, TextCodec
+from text.tokenizer import PAD, TextCodec, TextTokenizer
 
 FITTING = 64
 """Batches of training texts from which the tokenizer is learned."""
@@ -50,6 +51,7 @@ class TextModule(TrainedModule):
         model: TextConfig = TextConfig(),
         conditioning: Conditioning = Conditioning(),
         optim: OptimConfig = OptimConfig(),
+        tokenizer: str | None = None,
         cond_dim: int = 0,
         seed: int = 0,
     ):
@@ -59,25 +61,28 @@ class TextModule(TrainedModule):
             model: Size of the vocabulary and of the network.
             conditioning: What the condition goes through in training.
             optim: Optimiser and schedule.
+            tokenizer: A tokenizer.json to use; by default one is learned from the training texts.
             cond_dim: Width of the condition; 0 trains a plain language model. Linked from the data.
             seed: Seed of the conditioning; linked from --seed_everything.
         """
         super().__init__(optim, seed)
         self.save_hyperparameters(logger=False)
-        self.conditioning, self.cond_dim = conditioning, cond_dim
+        self.conditioning, self.tokenizer, self.cond_dim = conditioning, tokenizer, cond_dim
         self.codec = TextCodec(model.vocabulary)
         self.net = TextModel(model, cond_dim)
 
     def on_fit_start(self) -> None:
-        """Learn the tokenizer from training texts, unless a checkpoint brought one."""
-        if not self.codec.fitted:
-            loader = self.trainer.datamodule.train_dataloader()
-            batches = zip(loader, range(FITTING), strict=False)
-            self.codec.fit(text for batch, _ in batches for text in batch["text"])
-            # Ranks saw different texts but must agree on the tokens.
-            self.codec.set_extra_state(
-                self.trainer.strategy.broadcast(self.codec.get_extra_state())
-            )
+        """Settle the tokenizer, unless a checkpoint brought one."""
+        if self.codec.fitted:
+            return
+        if self.tokenizer is not None:
+            self.codec.use(TextTokenizer(existing_file(self.tokenizer).read_text("utf-8")))
+            return
+        loader = self.trainer.datamodule.train_dataloader()
+        batches = zip(loader, range(FITTING), strict=False)
+        self.codec.fit(text for batch, _ in batches for text in batch["text"])
+        # Ranks saw different texts but must agree on the tokens.
+        self.codec.set_extra_state(self.trainer.strategy.broadcast(self.codec.get_extra_state()))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the mean loss of a token."""

@@ -115,8 +115,16 @@ class TextCodec(nn.Module):
 
     def fit(self, texts: Iterable[str]) -> None:
         """Learn the merges."""
-        self.tokenizer = TextTokenizer.train(texts, self.vocabulary)
-        self.fitted = True
+        self.use(TextTokenizer.train(texts, self.vocabulary))
+
+    def use(self, tokenizer: TextTokenizer) -> None:
+        """Take a tokenizer that was learned elsewhere."""
+        if len(tokenizer) > self.vocabulary:
+            raise ValueError(
+                f"a tokenizer of {len(tokenizer)} tokens does not fit a vocabulary of "
+                f"{self.vocabulary}; raise the model's vocabulary or learn a smaller one"
+            )
+        self.tokenizer, self.fitted = tokenizer, True
 
     def encode(self, texts: Sequence[str], length: int) -> Int64[Tensor, "B T"]:
         """Return ids on the CPU, as `TextTokenizer.batch` lays them out."""
@@ -133,9 +141,8 @@ class TextCodec(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the tokenizer of a checkpoint."""
-        self.fitted = len(state) > 0
-        if self.fitted:
-            self.tokenizer = TextTokenizer(bytes(state.tolist()).decode())
+        if len(state):
+            self.use(TextTokenizer(bytes(state.tolist()).decode()))
 
 
 def shard_texts(shards: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from core.optim import AdamW, OptimConfig
 from text.model import TextConfig
 from text.module import Conditioning, TextModule, next_token_loss
 from text.sampling import TextOptions
-from text.tokenizer import PAD
+from text.tokenizer import PAD, TextTokenizer
 
 TEXTS = [
     "a big red seven moves left",
@@ -139,6 +139,17 @@ def test_a_fitted_tokenizer_is_kept_by_a_second_fit(trained, tmp_path):
     module.train()
     train(module, 1, tmp_path)
     assert module.eval().codec.tokenizer.json == before
+
+
+def test_a_tokenizer_file_can_be_given(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(TextTokenizer.train(["left left left"], 270).json)
+    module = TextModule(NET, tokenizer=str(path), cond_dim=8)
+    train(module, 1, tmp_path)
+    assert module.codec.tokenizer.json == path.read_text()
+    larger = TextModule(TextConfig(width=32, vocabulary=260), tokenizer=str(path), cond_dim=8)
+    with pytest.raises(ValueError, match="does not fit a vocabulary of 260"):
+        train(larger, 1, tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"drop": 1.0}, {"noise": -0.1}])
