@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -50,8 +51,12 @@ class Digits:
         return block.start + np.flatnonzero(self.labels[block.start : block.stop] == digit)
 
 
+@cache
 def load_digits(name: DigitSource, source: Path | None = None) -> Digits:
-    """Load digit scans; `source` is MNIST's folder, else UNISON_DATA/mnist, else a download."""
+    """Load digit scans, once a process.
+
+    MNIST comes from the folder `source`, else from UNISON_DATA/mnist, else from a download.
+    """
     return _load_sklearn() if name == "sklearn" else _load_mnist(source)
 
 

@@ -1,15 +1,15 @@
-"""Speech for the world: a bank of espeak-ng utterances, or recordings of spoken digits.
+"""Speech for the world: a bank of espeak-ng utterances, each tuned to its size when it is used.
 
 The pitch of an utterance carries the size: 250 Hz is tiny, 80 Hz is huge, evenly in octaves.
 """
 
 import io
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -44,6 +44,8 @@ QUIET = 0.03
 """Share of the loudest moment below which the ends of an utterance are trimmed."""
 
 Waveform = Float[np.ndarray, "S"]
+Other = Float[np.ndarray, "S2"]
+"""A waveform of another length."""
 
 
 @dataclass(frozen=True, order=True)
@@ -196,53 +198,7 @@ class _Speaker:
         return speak(chunk, self.seed, self.voices)
 
 
-class Recordings:
-    """The Free Spoken Digit Dataset: digits alone, 8 kHz; splits are blocks of takes.
-
-    Takes 0 to 4 are the dataset's own test split. Speakers recur in all splits: there are only six.
-    """
-
-    TAKES: dict[Split, range] = {  # noqa: RUF012
-        "test": range(5),
-        "val": range(5, 8),
-        "readers": range(8, 18),
-        "train": range(18, 50),
-    }
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._found = defaultdict(list)
-        for path in sorted(folder.glob("*_*_*.wav")):
-            digit, speaker, take = path.stem.split("_")
-            for split, takes in self.TAKES.items():
-                if int(take) in takes:
-                    self._found[split, int(digit)].append((path.name, speaker))
-        if len(self._found) < 10 * len(SPLITS):
-            raise ValueError(
-                f"{folder} does not hold the Free Spoken Digit Dataset (0_george_0.wav, ...); run:"
-                " git clone https://github.com/Jakobovski/free-spoken-digit-dataset"
-                " and name the folder with --speech_source"
-            )
-
-    @classmethod
-    def find(cls, source: Path | None) -> "Recordings":
-        """Open the recordings: a given folder, or the one in UNISON_DATA."""
-        if source is None:
-            root = Path(os.environ.get("UNISON_DATA", "data/sources"))
-            source = root / "free-spoken-digit-dataset"
-        return cls(source / "recordings" if (source / "recordings").is_dir() else source)
-
-    def utter(self, split: Split, digit: int, rng: np.random.Generator) -> tuple[Waveform, str]:
-        """Return a recording of a digit with a start, gain and noise, and its speaker's name."""
-        import soundfile
-
-        takes = self._found[split, digit]
-        name, speaker = takes[rng.integers(len(takes))]
-        wave, _ = soundfile.read(self._folder / name, dtype="float32")
-        return vary(trim(wave, RATE), rng), speaker
-
-
-def vary(wave: Waveform, rng: np.random.Generator) -> Waveform:
+def vary(wave: Waveform, rng: np.random.Generator) -> Other:
     """Give an utterance a random start within 80 ms, a gain within 4 dB and faint noise."""
     wave = wave[:SAMPLES]
     start = int(rng.integers(min(RATE * 80 // 1000, SAMPLES - len(wave)) + 1))
@@ -252,7 +208,7 @@ def vary(wave: Waveform, rng: np.random.Generator) -> Waveform:
     return (placed + rng.normal(0, 3e-4, len(placed))).astype(np.float32).clip(-1, 1)
 
 
-def trim(wave: Waveform, rate: int) -> Waveform:
+def trim(wave: Waveform, rate: int) -> Other:
     """Cut silence at both ends, leaving 15 ms."""
     loud = ndimage.maximum_filter1d(np.abs(wave), max(1, rate // 100))
     heard = np.flatnonzero(loud > QUIET * loud.max())
@@ -269,16 +225,16 @@ def encode_flac(wave: Waveform) -> bytes:
     return buffer.getvalue()
 
 
-def _tune(wave: Waveform, ratio: float) -> Waveform:
+def _tune(wave: Waveform, ratio: float) -> Other:
     """Resample from BANK_RATE to RATE while multiplying every frequency by `ratio`."""
     step = ratio * BANK_RATE / RATE
     places = np.arange(int((len(wave) - 1) / step)) * step
     return ndimage.map_coordinates(wave, places[None], order=3, mode="nearest").astype(np.float32)
 
 
-def _finish(samples: Int16[np.ndarray, "S"], rate: int) -> Int16[np.ndarray, "S"]:
+def _finish(samples: Int16[np.ndarray, "S"], rate: int) -> Int16[np.ndarray, "S2"]:
     """Bring an utterance to BANK_RATE, trimmed, short enough for every tuning, at half scale."""
-    common = np.gcd(BANK_RATE, rate)
+    common = math.gcd(BANK_RATE, rate)
     up, down = BANK_RATE // common, rate // common
     fine = signal.resample_poly(samples / 32768, up, down, window=_low_pass(rate * up, down))
     fine = trim(fine, BANK_RATE)[: int(SAMPLES / RATE * BANK_RATE / 1.08)]

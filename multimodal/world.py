@@ -7,7 +7,6 @@ for each modality, so that neither place nor handwriting nor voice links two sig
 import io
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +36,9 @@ from multimodal.factors import (
     held_out,
     size_word,
 )
+from multimodal.recordings import Recordings
 from multimodal.speech import (
     Bank,
-    Recordings,
     SpeechSource,
     Spoken,
     draw_spoken,
@@ -196,8 +195,8 @@ class World:
 
     @property
     def digits(self) -> Digits:
-        """The handwriting, loaded once a process."""
-        return _digits(self.config.digits, self._digits_source)
+        """The handwriting."""
+        return load_digits(self.config.digits, self._digits_source)
 
     def _text(self, scene: Scene, split: Split, index: int) -> dict[str, bytes]:
         rng, query_rng = (self.config.rng(split, index, s) for s in (TEXT, QUERY_TEXT))
@@ -241,11 +240,6 @@ class World:
             asked_voice, mentions = self.speech.voice(scene.spoken_query), scene.query_audio
         facts = {"voice": voice, "query_voice": asked_voice, "query_audio": mentions}
         return {"flac": encode_flac(wave), "query.flac": encode_flac(asked), "facts": facts}
-
-
-@cache
-def _digits(name: DigitSource, source: Path | None) -> Digits:
-    return load_digits(name, source)
 
 
 def _encode_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:

@@ -14,7 +14,14 @@ from core.manifest import Manifest
 from core.shards import check_absent, write_shards
 from multimodal.digits import load_digits
 from multimodal.factors import COLOURS, MOTIONS, SIZES, SPLITS, Split
-from multimodal.speech import HIGHEST_HZ, LOWEST_HZ, Bank, Recordings, check_espeak
+from multimodal.recordings import Recordings
+from multimodal.speech import (
+    HIGHEST_HZ,
+    LOWEST_HZ,
+    Bank,
+    SpeechSource,
+    check_espeak,
+)
 from multimodal.voices import VARIANTS
 from multimodal.world import World, WorldConfig, draw_scene, members
 
@@ -38,7 +45,7 @@ def build_world(
     The bytes do not depend on `workers`, the processes; None is one for each core at our disposal.
     """
     check_absent(out)
-    load_digits(config.digits, digits_source)
+    load_digits(config.digits, digits_source)  # before the fork, so that all share it
     processes = workers or _cores()
     with ExitStack() as stack:
         bank_folder = Path(stack.enter_context(TemporaryDirectory(prefix="world")))
@@ -75,10 +82,12 @@ def _open_speech(
 
 
 def _with_progress(imap: Callable[..., Iterator], title: str) -> Callable[..., Iterator]:
+    from rich.console import Console
     from rich.progress import track
 
     def tracked(function: Callable, tasks: list) -> Iterator:
-        return iter(track(imap(function, tasks), title, total=len(tasks)))
+        done, console = imap(function, tasks), Console(stderr=True)
+        return iter(track(done, title, total=len(tasks), console=console))
 
     return tracked
 
@@ -145,7 +154,7 @@ def _card(world: World, split: Split) -> dict:
             "flac": spoken[world.config.speech],
             "video.npy": ["digit", "colour", "motion", "size (height)"],
         },
-        "pitch": f"{HIGHEST_HZ:.0f} Hz at size 0 to {LOWEST_HZ:.0f} Hz at size 1, in octaves",
+        "speech": _describe_speech(world.config.speech, split),
         "private": "drawn anew for each modality: handwriting, slant, place, start, speed, ink's"
         " shade, background, voice, rate, wording",
         "combinations": f"{seen}; a fifth of the (digit, colour) and of the (digit, motion) pairs"
@@ -153,6 +162,15 @@ def _card(world: World, split: Split) -> dict:
         "query": "query.txt and query.flac mention the factors in query_text and query_audio; the"
         " pitch tells the size besides",
         "handwriting": f"scans {block.start} to {block.stop - 1} of {world.digits.source}",
-        "voices": list(VARIANTS[split]) if world.config.speech == "espeak" else "see speech.py",
         "limits": "one digit on a plain background; synthetic, flat intonation; few writers",
     }
+
+
+def _describe_speech(source: SpeechSource, split: Split) -> dict:
+    if source == "none":
+        return {}
+    if source == "fsdd":
+        takes = Recordings.TAKES[split]
+        return {"takes": f"{takes.start} to {takes.stop - 1} of every speaker"}
+    hertz = f"{HIGHEST_HZ:.0f} Hz at size 0 to {LOWEST_HZ:.0f} Hz at size 1, in octaves"
+    return {"pitch": hertz, "voices": list(VARIANTS[split])}

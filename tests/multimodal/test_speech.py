@@ -10,13 +10,13 @@ from scipy.stats import spearmanr
 
 from multimodal.factors import SPLITS, Factors
 from multimodal.pitch import pitch
+from multimodal.recordings import Recordings
 from multimodal.speech import (
     LEVELS,
     RATE,
     SAMPLES,
     TAKES,
     Bank,
-    Recordings,
     Spoken,
     draw_spoken,
     pitch_of,
