@@ -218,7 +218,7 @@ def parse_caption(text: str) -> dict[str, int | str] | None:
 
 
 def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _digit(digit: int, words: Language, rng: np.random.Generator) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Float, Int
 
 from multimodal.factors import SPLITS, Split
@@ -63,11 +64,11 @@ def load_digits(name: DigitSource, source: Path | None = None) -> Digits:
 def _load_sklearn() -> Digits:
     from sklearn.datasets import load_digits
 
-    scans = load_digits()
+    pixels, labels = load_digits(return_X_y=True)
     return Digits(
         name="sklearn",
-        images=(scans.images / 16).astype(np.float32),
-        labels=scans.target.astype(np.int64),
+        images=rearrange(pixels / 16, "N (H W) -> N H W", H=8).astype(np.float32),
+        labels=labels.astype(np.int64),
         ends=(1000, 1300, 1400, 1797),
         source="scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits, test)",
         licence="CC BY 4.0",

@@ -229,7 +229,8 @@ def _tune(wave: Waveform, ratio: float) -> Other:
     """Resample from BANK_RATE to RATE while multiplying every frequency by `ratio`."""
     step = ratio * BANK_RATE / RATE
     places = np.arange(int((len(wave) - 1) / step)) * step
-    return ndimage.map_coordinates(wave, places[None], order=3, mode="nearest").astype(np.float32)
+    tuned = ndimage.map_coordinates(wave, places[None], order=3, mode="nearest")
+    return np.asarray(tuned, np.float32)
 
 
 def _finish(samples: Int16[np.ndarray, "S"], rate: int) -> Int16[np.ndarray, "S2"]:
