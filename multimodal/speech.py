@@ -245,7 +245,7 @@ def _finish(samples: Int16[np.ndarray, "S"], rate: int) -> Int16[np.ndarray, "S2
 @cache
 def _low_pass(rate: int, down: int) -> Float[np.ndarray, "K"]:
     """Return a filter for resampling that also ends at PASS_HZ."""
-    return signal.firwin(60 * down + 1, PASS_HZ, fs=rate)
+    return np.asarray(signal.firwin(60 * down + 1, PASS_HZ, fs=rate))
 
 
 def _read_int(stream: io.BytesIO) -> int:
