@@ -5,21 +5,16 @@ training texts only make it shorter. Source: Sennrich et al. 2016 (byte-pair enc
 et al. 2019 (over bytes).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Int64
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from core.cli import command
-from core.files import new_file
-
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 PAD, BOS, EOS = range(len(SPECIAL))
 BYTES = 256
-FILE = "tokenizer.json"
 
 
 class TextTokenizer:
@@ -34,14 +29,14 @@ class TextTokenizer:
             self._tokenizer = Tokenizer.from_str(json)
         except Exception as error:  # the Rust library raises no narrower type
             raise ValueError(
-                f"not a tokenizer: {json[:40]!r}...; pass the contents of a {FILE} written by: "
-                "python -m text.tokenizer"
+                f"not a tokenizer: {json[:40]!r}...; pass the contents of a tokenizer.json written by: "
+                "python -m text.train_tokenizer"
             ) from error
         found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
         if found != SPECIAL:
             raise ValueError(
                 f"a tokenizer whose first tokens are {found} does not fit: they must be {SPECIAL}; "
-                "train one with: python -m text.tokenizer"
+                "train one with: python -m text.train_tokenizer"
             )
         # A user's "<eos>" is five letters, not the end of the text.
         self._tokenizer.encode_special_tokens = True
@@ -143,33 +138,3 @@ class TextCodec(nn.Module):
         """Take up the tokenizer of a checkpoint."""
         if len(state):
             self.use(TextTokenizer(bytes(state.tolist()).decode()))
-
-
-def shard_texts(shards: Path) -> Iterator[str]:
-    """Every caption in a folder of shards, complete (`txt`) and partial (`query.txt`)."""
-    from core.shards import ShardReader
-
-    reader = ShardReader(shards)
-    for i in range(len(reader)):
-        members = reader.read(i)
-        for name in ("txt", "query.txt"):
-            if name in members:
-                yield members[name].decode()
-
-
-def tokenizer(shards: Path, out: Path, vocabulary: int = 512) -> None:
-    """Learn a tokenizer from the texts of a folder of shards.
-
-    Args:
-        shards: Folder with `txt` members and a manifest.
-        out: Folder to write tokenizer.json to.
-        vocabulary: Tokens at most, the 256 bytes and 3 special ones among them.
-    """
-    learned = TextTokenizer.train(shard_texts(shards), vocabulary)
-    with new_file(out / FILE) as partial:
-        partial.write_text(learned.json, encoding="utf-8")
-    print(f"{out / FILE}: {len(learned)} tokens")
-
-
-if __name__ == "__main__":
-    command(tokenizer)
