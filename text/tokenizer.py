@@ -29,7 +29,7 @@ class TextTokenizer:
             self._tokenizer = Tokenizer.from_str(json)
         except Exception as error:  # the Rust library raises no narrower type
             raise ValueError(
-                f"not a tokenizer: {json[:40]!r}...; pass the contents of a tokenizer.json written by: "
+                f"not a tokenizer: {json[:40]!r}...; give a tokenizer.json written by: "
                 "python -m text.train_tokenizer"
             ) from error
         found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
