@@ -6,7 +6,7 @@ import platform
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
@@ -40,7 +40,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def describe(module: Any) -> dict[str, Any]:
     """Return what rebuilds a module: its kind and its constructor's arguments, as plain values."""
-    return {"kind": module.kind, "version": VERSION, "init": to_plain(dict(module.hparams))}
+    init = {k: v for k, v in module.hparams.items() if not k.startswith("_")}
+    return {"kind": module.kind, "version": VERSION, "init": to_plain(init)}
 
 
 def provenance() -> dict[str, str]:
@@ -55,7 +56,7 @@ def provenance() -> dict[str, str]:
     )
     return {
         "commit": commit.stdout.strip() or "unknown",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.python_version()}",
     }
 
@@ -106,15 +107,37 @@ def load_weights(module: nn.Module, checkpoint: dict[str, Any], *, ema: bool = T
     module.load_state_dict(weights)
 
 
-def to_plain(value: Any) -> Any:
-    """Turn dataclasses, tuples and paths into dictionaries, lists and strings, recursively."""
+def to_plain(value: Any, *, tagged: bool = False) -> Any:
+    """Turn dataclasses, tuples and paths into dictionaries, lists and strings, recursively.
+
+    Where a field may hold one of several dataclasses the value says which (`class_path`).
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        plain = {
+            f.name: to_plain(getattr(value, f.name), tagged=_is_choice(f.type))
+            for f in dataclasses.fields(value)
+        }
+        path = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"class_path": path, "init_args": plain} if tagged else plain
     if isinstance(value, dict):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _is_choice(annotation: Any) -> bool:
+    """Tell whether a field's type is a union of dataclasses."""
+    return sum(dataclasses.is_dataclass(t) for t in get_args(annotation)) > 1
+
+
+def with_tags(dumped: Any, plain: Any) -> Any:
+    """Put the tags of `plain` into a configuration that was dumped without them."""
+    if not isinstance(plain, dict) or not isinstance(dumped, dict):
+        return dumped
+    if "class_path" in plain:
+        return plain
+    return {k: with_tags(v, plain.get(k)) for k, v in dumped.items()}
 
 
 def from_plain(cls: type[M], init: dict[str, Any]) -> M:
@@ -124,7 +147,7 @@ def from_plain(cls: type[M], init: dict[str, Any]) -> M:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, "module")
     try:
-        return parser.instantiate_classes(parser.parse_object({"module": init})).module
+        return parser.instantiate(parser.parse_object({"module": init})).module
     except Exception as error:
         line = " ".join(str(error).split())
         raise ValueError(f"the checkpoint's configuration does not fit this code: {line}") from error

@@ -28,6 +28,17 @@ class TrainedModule(L.LightningModule):
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""
         return mix(self.seed, batch["epoch"], batch["index"])
 
+    def on_train_start(self) -> None:
+        """Set the learning rate by the schedule of this run: a resumed one may be longer."""
+        schedulers = self.lr_schedulers() or []
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
+            factors = [f(scheduler.last_epoch) for f in scheduler.lr_lambdas]
+            for group, base, factor in zip(
+                scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True
+            ):
+                group["lr"] = base * factor
+
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Reseed torch's own generator (dropout), so that a resumed step equals its original."""
         torch.manual_seed(int(self.seeds(batch)[0]))

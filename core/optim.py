@@ -24,7 +24,11 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Muon:
-    """Muon for the blocks' matrices, AdamW for everything else (Jordan et al. 2024)."""
+    """Muon for hidden matrices, AdamW for everything else (Jordan et al. 2024).
+
+    Hidden matrices are those of transformer blocks, and the kernels of convolutions over features
+    (a kernel is a matrix from patches to channels); a convolution that reads colours is not.
+    """
 
     matrix_lr: float = 0.02
     """Peak learning rate of matrices, for updates of unit spectral norm."""
@@ -100,7 +104,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], rule: Muon):
         matrices, others = [], []
         for name, p in parameters:
-            (matrices if p.ndim == 2 and "blocks." in name else others).append(p)
+            (matrices if is_hidden_matrix(name, p) else others).append(p)
         groups: list[dict[str, Any]] = [
             {"params": matrices, "muon": True, "lr": rule.matrix_lr, "momentum": rule.momentum}
         ]
@@ -128,9 +132,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
             grads = [p.grad for p in same]
             torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
             updates = torch.stack(torch._foreach_lerp(grads, buffers, group["momentum"]))
-            rows, columns = same[0].shape
-            scale = -group["lr"] * max(1.0, rows / columns) ** 0.5
-            torch._foreach_add_(same, list(orthogonalise(updates)), alpha=scale)
+            flat = orthogonalise(updates.flatten(2))
+            scale = -group["lr"] * max(1.0, flat.shape[1] / flat.shape[2]) ** 0.5
+            torch._foreach_add_(same, list(flat.view_as(updates)), alpha=scale)
 
     def _adamw(self, group: dict[str, Any]) -> None:
         beta_1, beta_2 = group["betas"]
@@ -154,6 +158,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
         if name not in state:
             state[name] = torch.zeros_like(p)
         return state[name]
+
+
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """Tell whether Muon takes a parameter: a block's matrix, or a kernel over features."""
+    return (parameter.ndim == 2 and "blocks." in name) or (
+        parameter.ndim > 3 and parameter.shape[1] > 3
+    )
 
 
 def orthogonalise(g: Float[Tensor, "M R C"], steps: int = 5) -> Float[Tensor, "M R C"]:

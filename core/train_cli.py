@@ -6,18 +6,28 @@ Configs compose left to right, overrides come after them; the data's embedding w
 the model, so no config repeats it.
 """
 
+import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from core.callbacks import Cost, Progress, Samples, SaveLast
-from core.checkpoint import AtomicCheckpointIO, load_weights, read_checkpoint
+from core.checkpoint import (
+    AtomicCheckpointIO,
+    describe,
+    load_weights,
+    read_checkpoint,
+    with_tags,
+)
 from core.cli import guard
+from core.csv_log import CSVLog
 from core.data import ShardData
 from core.ema import PowerEMA
 from core.files import new_file
@@ -37,6 +47,10 @@ class TrainCLI(LightningCLI):
     def __init__(
         self, module: type[TrainedModule], data: type[ShardData], argv: list[str] | None = None
     ):
+        # The console of a run is the progress bar; libraries' notes on their own future are noise.
+        warnings.filterwarnings("ignore", module=r"lightning\.|torch\.|jsonargparse")
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
         super().__init__(
             module,
             data,
@@ -81,7 +95,7 @@ class TrainCLI(LightningCLI):
             callbacks.append(TQDMProgressBar())
         kwargs |= {
             "callbacks": callbacks,
-            "logger": [CSVLogger(out, "", ""), TensorBoardLogger(out, "", "tensorboard")],
+            "logger": [CSVLog(out), TensorBoardLogger(out, "", "tensorboard")],
             "plugins": [AtomicCheckpointIO()],
             "enable_progress_bar": sys.stderr.isatty(),
             "default_root_dir": out,
@@ -95,12 +109,16 @@ class TrainCLI(LightningCLI):
         kept = self.config.clone()
         kept.resume = kept.init = None
         with new_file(out / "config.yaml") as file:
-            file.write_text(self.parser.dump(kept))
+            # jsonargparse drops the name of a chosen type, without which it cannot be read back.
+            dumped = yaml.safe_load(self.parser.dump(kept))
+            dumped["model"] = with_tags(dumped["model"], describe(self.model)["init"])
+            file.write_text(yaml.safe_dump(dumped, sort_keys=False))
         kind = self.model.kind
         if self.config.init:
             load_weights(self.model, read_checkpoint(self.config.init, kind))
         if self.config.resume:
-            read_checkpoint(self.config.resume, kind)
+            step = read_checkpoint(self.config.resume, kind)["global_step"]
+            self.trainer.loggers[0].take_up(step - 1)  # pyright: ignore[reportAttributeAccessIssue]
         self.trainer.fit(
             self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
         )

@@ -18,14 +18,14 @@ class VideoEncoderConfig:
 
     embedding: int = 64
     """Width of the shared space."""
-    width: int = 24
-    """Channels of the first stage; each of three stages doubles them."""
+    width: int = 16
+    """Channels of the first stage; the second and third double them."""
     shift: float = 0.03
     """Augmentation in training: largest shift, as a share of the side."""
 
 
 class VideoEncoder(nn.Module):
-    """Strided convolutions on each frame, then along time, averaged over place and time.
+    """Convolutions on each frame (what is there), then on pairs of frames (how it moves).
 
     In training mode all frames of a clip are moved alike, by the clip's seed.
     """
@@ -35,15 +35,13 @@ class VideoEncoder(nn.Module):
         self.config = config
         w = config.width
         self.frame = nn.Sequential(
-            conv_stage(3, w, stride=2), conv_stage(w, 2 * w, stride=2), conv_stage(2 * w, 2 * w),
-            conv_stage(2 * w, 4 * w, stride=2), conv_stage(4 * w, 4 * w),
-        )  # fmt: skip
-        self.across = nn.Sequential(
-            nn.Conv3d(4 * w, 4 * w, (3, 3, 3), padding=(0, 1, 1), bias=False),
-            nn.GroupNorm(4, 4 * w),
-            nn.GELU(),
+            conv_stage(3, w, stride=2),
+            conv_stage(w, 2 * w),
+            conv_stage(2 * w, 4 * w, pool=2),
+            conv_stage(4 * w, 4 * w, pool=2),
         )
-        self.head = nn.Linear(4 * 4 * w, config.embedding)
+        self.across = conv_stage(2 * 4 * w, 4 * w)
+        self.head = nn.Linear(2 * 4 * w, config.embedding)
 
     def forward(
         self, clips: Float[Tensor, "B F 3 H W"], seeds: Int[Tensor, "B"] | None = None
@@ -52,7 +50,8 @@ class VideoEncoder(nn.Module):
         frames = rearrange(clips, "B F c H W -> (B F) c H W")
         if self.training and seeds is not None:
             frames = jitter(frames, repeat(seeds, "B -> (B F)", F=clips.shape[1]), self.config.shift)
-        looks = rearrange(self.frame(frames), "(B F) D h w -> B D F h w", F=clips.shape[1])
-        moves = self.across(looks)
-        pooled = [reduce(h, "B D F h w -> B D", r) for h in (looks, moves) for r in ("mean", "max")]
+        h = rearrange(self.frame(frames), "(B F) D h w -> B F D h w", F=clips.shape[1])
+        steps = rearrange([h[:, :-1], h[:, 1:]], "two B F D h w -> (B F) (two D) h w")
+        moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", B=len(clips))
+        pooled = [reduce(h, "B F D h w -> B D", "max"), reduce(moves, "B F D h w -> B D", "mean")]
         return F.normalize(self.head(torch.cat(pooled, dim=1)), dim=-1)

@@ -77,8 +77,9 @@ class VideoModule(FlowModule):
         time = repeat(self.flow.times.times(seeds), "B -> B F", F=frames)
         return torch.where(given_frames(seeds, frames, self.given), 1.0, time)
 
-    def per_token(self, time: Float[Tensor, "B F"]) -> Float[Tensor, "B T"]:
-        """Repeat each frame's time for its tokens."""
+    def per_token(self, time: Float[Tensor, "B M"]) -> Float[Tensor, "B T"]:
+        """Repeat each frame's time, or the clip's, for its tokens."""
+        time = time.expand(-1, self.net.frames)
         return repeat(time, "B F -> B (F T)", T=len(self.codec.plane.positions))
 
     @torch.no_grad()

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torchaudio.functional import griffinlim
+from torchaudio.transforms import MelSpectrogram
+
+from audio.codec import MelCodec
+from audio.mel import LogMel, MelConfig
+from audio.spectrum import griffin_lim, istft, stft
+
+CONFIG = MelConfig()
+SAMPLES = 10400
+
+
+def voice(pitch: float = 140.0, samples: int = SAMPLES) -> torch.Tensor:
+    """A buzz of falling harmonics that swells and fades: [1, S]."""
+    time = torch.arange(samples) / CONFIG.rate
+    harmonics = torch.arange(1, int(3600 / pitch))
+    buzz = (torch.sin(2 * torch.pi * pitch * harmonics[:, None] * time) / harmonics[:, None]).sum(0)
+    return (0.3 * buzz * torch.sin(torch.pi * time / time[-1]).square())[None]
+
+
+@pytest.fixture(scope="module")
+def codec() -> MelCodec:
+    codec = MelCodec(CONFIG, SAMPLES)
+    codec.fit(torch.cat([voice(p) for p in (90.0, 140.0, 220.0)]))
+    return codec
+
+
+def test_mel_equals_torchaudio():
+    wave = voice()
+    theirs = MelSpectrogram(
+        CONFIG.rate, CONFIG.window, hop_length=CONFIG.hop, n_mels=CONFIG.mels, power=1, center=False
+    )
+    pad = (CONFIG.window - CONFIG.hop) // 2
+    expected = theirs(torch.nn.functional.pad(wave, (pad, pad))).clamp_min(CONFIG.floor).log()
+    torch.testing.assert_close(LogMel(CONFIG)(wave), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_every_mel_band_hears_something():
+    assert (LogMel(CONFIG).bank.sum(0) > 0).all()
+
+
+def test_inverse_spectra_return_the_wave():
+    wave, window = voice(), torch.hann_window(CONFIG.window)
+    spectra = stft(wave, window, CONFIG.hop)
+    assert spectra.shape == (1, 257, 50)
+    torch.testing.assert_close(istft(spectra, window, CONFIG.hop), wave, atol=1e-5, rtol=1e-4)
+
+
+def test_griffin_lim_comes_as_near_as_torchaudios():
+    wave, window, hop = voice(), torch.hann_window(512), 128
+
+    def distance(rebuilt: torch.Tensor) -> torch.Tensor:
+        target = stft(wave, window, hop).abs()
+        return (stft(rebuilt, window, hop).abs() - target).norm() / target.norm()
+
+    ours = griffin_lim(stft(wave, window, hop).abs(), window, hop)
+    magnitude = torch.stft(wave, 512, hop, window=window, return_complex=True).abs()
+    theirs = griffinlim(magnitude, window, 512, hop, 512, 1, 32, 0.99, wave.shape[1], False)
+    assert distance(ours) < 1.1 * distance(theirs)
+
+
+def test_tokens_are_standardised_and_one_a_frame(codec: MelCodec):
+    tokens = codec.encode(torch.cat([voice(p) for p in (90.0, 140.0, 220.0)]))
+    assert tokens.shape == (3, 50, 64)
+    assert codec.positions.shape == (50, 1)
+    assert tokens.mean().abs() < 1e-4
+    assert tokens.std() <= 1.01
+
+
+def test_two_frames_a_token_hold_the_same_spectra(codec: MelCodec):
+    pairs = MelCodec(CONFIG, SAMPLES, frames_per_token=2)
+    pairs.load_state_dict(codec.state_dict())
+    tokens = pairs.encode(voice())
+    assert tokens.shape == (1, 25, 128)
+    torch.testing.assert_close(pairs.spectra(tokens), codec.spectra(codec.encode(voice())))
+
+
+def test_round_trip_by_griffin_lim_keeps_the_spectra(codec: MelCodec):
+    wave = voice()
+    rebuilt = codec.decode(codec.encode(wave))
+    assert rebuilt.shape == wave.shape
+    assert (codec.log_mel(rebuilt) - codec.log_mel(wave)).abs().mean() < 0.25
+
+
+def test_silence_stays_silent(codec: MelCodec):
+    assert codec.decode(codec.encode(torch.zeros(1, SAMPLES))).abs().max() < 1e-3
+
+
+def test_statistics_travel_in_the_state_dict(codec: MelCodec):
+    fresh = MelCodec(CONFIG, SAMPLES)
+    assert not fresh.fitted
+    fresh.load_state_dict(codec.state_dict())
+    assert fresh.fitted
+    torch.testing.assert_close(fresh.encode(voice()), codec.encode(voice()))
+
+
+def test_a_wave_of_another_length_is_one_clear_line(codec: MelCodec):
+    with pytest.raises(ValueError, match="10000 samples came but the model expects 10400"):
+        codec.encode(torch.zeros(1, 10000))
+
+
+def test_frames_that_do_not_fill_tokens_are_refused():
+    with pytest.raises(ValueError, match="do not fill tokens of 3 frames"):
+        MelCodec(CONFIG, SAMPLES, frames_per_token=3)

@@ -1,0 +1,122 @@
+"""What holds for every trainer: it resumes bitwise, overfits, and says clearly what it refuses."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from core.checkpoint import load_module
+from core.train_cli import train
+
+SMALL_NET = ["--model.net.width=16", "--model.net.depth=1", "--model.net.heads=2"]
+SMALL_FLOW = [f"--model.model.net.{f}" for f in ("width=16", "depth=1", "heads=2")]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A training command with options that make it tiny."""
+
+    name: str
+    options: tuple[str, ...]
+    embeddings: bool = True
+
+    def classes(self):
+        import audio
+        import image
+        import text
+        import video
+        from multimodal.alignment import AlignmentModule
+        from multimodal.data import EmbeddedData, PairedData
+        from multimodal.prior import PriorModule
+
+        return {
+            "text": (text.TextModule, text.TextData),
+            "image": (image.ImageModule, image.ImageData),
+            "audio": (audio.AudioModule, audio.AudioData),
+            "video": (video.VideoModule, video.VideoData),
+            "alignment": (AlignmentModule, PairedData),
+            "prior": (PriorModule, EmbeddedData),
+        }[self.name]
+
+    def run(self, world, out, *more):
+        root = world / "embeddings" if self.name == "prior" else world
+        argv = [f"--data.root={root}", f"--out={out}", *self.options]
+        if self.embeddings:
+            argv.append(f"--data.embeddings={world / 'embeddings'}")
+        argv += ["--data.batch_size=4", "--trainer.accelerator=cpu", "--samples=1"]
+        argv += ["--trainer.val_check_interval=5", "--trainer.limit_val_batches=1"]
+        return train(*self.classes(), [*argv, *more])
+
+
+TRAINERS = [
+    Trainer("text", tuple(SMALL_NET)),
+    Trainer("image", tuple(SMALL_FLOW)),
+    Trainer("audio", tuple(SMALL_FLOW)),
+    Trainer("video", tuple(SMALL_FLOW)),
+    Trainer("alignment", ("--model.towers.embedding=8", "--model.towers.text.width=16"), False),
+    Trainer("prior", (*SMALL_NET, "--model.embedding=8"), False),
+]
+
+
+@pytest.fixture(params=TRAINERS, ids=lambda trainer: trainer.name)
+def trainer(request):
+    return request.param
+
+
+def read(path):
+    return torch.load(path / "last.ckpt", weights_only=True)
+
+
+def assert_same(a, b, where="checkpoint"):
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_world, tmp_path):
+    """Eight steps of six an epoch, against eight with a stop after the third and the seventh."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    trainer.run(tiny_world, whole, "--trainer.max_steps=8")
+    total = "--model.optim.schedule.decay=0"  # the schedule must not depend on where we stop
+    trainer.run(tiny_world, whole, "--trainer.max_steps=8", total)
+    trainer.run(tiny_world, broken, "--trainer.max_steps=3", total)
+    last = f"--resume={broken / 'last.ckpt'}"
+    trainer.run(tiny_world, broken, "--trainer.max_steps=7", total, last)
+    trainer.run(tiny_world, broken, "--trainer.max_steps=8", total, last)
+    ours, theirs = read(broken), read(whole)
+    for part in ("state_dict", "ema", "optimizer_states", "global_step"):
+        assert_same(ours[part], theirs[part], part)
+
+
+def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):
+    trainer.run(tiny_world, tmp_path, "--trainer.max_steps=2")
+    cls, _ = trainer.classes()
+    module, raw = load_module(tmp_path / "last.ckpt", cls), read(tmp_path)
+    assert not module.training
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, raw["ema"].get(name, raw["state_dict"][name])), name
+    assert raw["unison"]["kind"] == trainer.name
+    assert raw["unison"]["commit"]
+
+
+def test_a_checkpoint_of_another_kind_is_refused_in_one_line(
+    trainer, tiny_world, tmp_path, capsys
+):
+    torch.save({"unison": {"kind": "poem", "version": 1}}, tmp_path / "last.ckpt")
+    with pytest.raises(SystemExit) as stop:
+        trainer.run(
+            tiny_world, tmp_path / "new", "--trainer.max_steps=2", f"--resume={tmp_path / 'last.ckpt'}"
+        )
+    assert stop.value.code == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert error == [f"error: {tmp_path / 'last.ckpt'} holds a poem model but a {trainer.name} model is needed"]
