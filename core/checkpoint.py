@@ -40,8 +40,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def describe(module: Any) -> dict[str, Any]:
     """Return what rebuilds a module: its kind and its constructor's arguments, as plain values."""
-    init = {k: v for k, v in module.hparams.items() if not k.startswith("_")}
-    return {"kind": module.kind, "version": VERSION, "init": to_plain(init)}
+    return {"kind": module.kind, "version": VERSION, "init": to_plain(dict(module.hparams))}
 
 
 def provenance() -> dict[str, str]:

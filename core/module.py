@@ -1,5 +1,6 @@
 """What every LightningModule of the project shares: seeds, optimiser, checkpoint identity."""
 
+import inspect
 from typing import Any, ClassVar
 
 import lightning as L
@@ -23,6 +24,17 @@ class TrainedModule(L.LightningModule):
         super().__init__()
         self.optim, self.seed = optim, seed
         self.provenance = provenance()
+
+    def save_hyperparameters(self, *args: Any, ignore: Any = (), **_: Any) -> None:
+        """Keep the constructor's arguments as they are; they rebuild the module.
+
+        Lightning's own version keeps the command line's plain values instead when it is used from
+        there, which forget the type of a choice.
+        """
+        caller = inspect.currentframe().f_back  # pyright: ignore[reportOptionalMemberAccess]
+        ignored = {"self", *([ignore] if isinstance(ignore, str) else ignore)}
+        names = inspect.signature(type(self).__init__).parameters.keys() - ignored
+        self.hparams.update({n: caller.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
 
     def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""

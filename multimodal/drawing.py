@@ -19,6 +19,11 @@ SUPER = 4
 """Drawn this many times larger and averaged, for smooth edges."""
 MARGIN = 1.0
 """Pixels that stay free at the border."""
+WANDER = 3.0
+"""Farthest that a digit, or the middle of its path, is from the centre, in pixels along x and y.
+
+Anywhere in the picture is harder to learn than handwriting: at 1,000 steps a reader read 0.17 of
+the pictures drawn by the image model."""
 SPEED = (1.5, 4.0)
 """Pixels a frame of the slowest and the fastest move."""
 
@@ -87,16 +92,14 @@ def render_video(
 
 
 def draw_path(room: Point, motion: str, rng: np.random.Generator) -> list[Point]:
-    """Draw the corner of the digit in each frame: any start from which it can move far enough."""
-    place = [float(rng.uniform(MARGIN, MARGIN + free)) for free in room]
-    velocity = [0.0, 0.0]
+    """Draw the corner of the digit in each frame: the middle of the path is near the centre."""
+    corners = [np.zeros(FRAMES), np.zeros(FRAMES)]
     for axis, direction in enumerate(STEPS[motion]):
-        if direction:
-            speed = float(rng.uniform(SPEED[0], min(SPEED[1], room[axis] / (FRAMES - 1))))
-            low, high = sorted((0.0, -direction * speed * (FRAMES - 1)))
-            place[axis] = float(rng.uniform(MARGIN + high, MARGIN + room[axis] + low))
-            velocity[axis] = direction * speed
-    return [(place[0] + f * velocity[0], place[1] + f * velocity[1]) for f in range(FRAMES)]
+        speed = float(rng.uniform(SPEED[0], min(SPEED[1], room[axis] / (FRAMES - 1))))
+        path = direction * speed * (np.arange(FRAMES) - (FRAMES - 1) / 2)
+        slack = min(WANDER, (room[axis] - np.ptp(path)) / 2)
+        corners[axis] = MARGIN + room[axis] / 2 + path + float(rng.uniform(-slack, slack))
+    return [(float(x), float(y)) for x, y in zip(*corners, strict=True)]
 
 
 def draw_stroke(scan: Float[np.ndarray, "h w"], look: Look, height: float) -> Image.Image:

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from image import PatchCodec
+
+
+def test_the_round_trip_is_exact():
+    codec, images = PatchCodec(32, 8), torch.rand(5, 3, 32, 32) * 2 - 1
+    codec.fit(images)
+    tokens = codec.encode(images)
+    assert tokens.shape == (5, 16, 192)
+    assert_close(codec.decode(tokens), images, atol=1e-6, rtol=0)
+
+
+def test_tokens_are_standardised_and_statistics_travel():
+    codec, images = PatchCodec(32, 8), torch.rand(50, 3, 32, 32)
+    codec.fit(images)
+    tokens = codec.encode(images)
+    assert abs(float(tokens.mean())) < 1e-5
+    assert float(tokens.std()) == pytest.approx(1, abs=1e-3)
+    other = PatchCodec(32, 8)
+    other.load_state_dict(codec.state_dict())
+    assert torch.equal(other.encode(images), tokens)
+
+
+def test_a_token_holds_the_pixels_at_its_position():
+    codec = PatchCodec(32, 8)
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, :, 8:16, 24:32] = 1
+    lit = codec.encode(image)[0].amax(dim=1).nonzero().flatten()
+    assert codec.positions[lit].tolist() == [[1, 3]]
+
+
+def test_a_picture_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="28x28 pixels came but the model expects 32x32"):
+        PatchCodec(32, 8).encode(torch.zeros(1, 3, 28, 28))
+
+
+def test_a_patch_that_does_not_divide_the_side_is_refused():
+    with pytest.raises(ValueError, match="patch 5 does not divide"):
+        PatchCodec(32, 5)

@@ -1,0 +1,123 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from core.checkpoint import AtomicCheckpointIO
+from core.denoiser import DenoiserConfig
+from core.noise import mix
+from core.sampling import FlowOptions
+from image import ImageConfig, ImageModule
+from video import ClipCodec, VideoConfig, VideoEncoder, VideoModule
+from video.module import given_frames
+
+NET = DenoiserConfig(width=32, depth=2, heads=2)
+VIDEO = VideoConfig(frames=3, size=16, patch=8, net=NET)
+
+
+@pytest.fixture
+def trained_image(tmp_path):
+    """Return an image model with random weights (also where zeros are the start), and its file."""
+    torch.manual_seed(0)
+    module = ImageModule(ImageConfig(size=16, patch=8, net=NET), cond_dim=4)
+    for p in module.net.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    module.codec.fit(torch.rand(8, 3, 16, 16))
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, tmp_path / "last.ckpt")
+    return module.eval(), tmp_path / "last.ckpt"
+
+
+def test_at_initialisation_the_video_model_is_the_image_model_frame_by_frame(trained_image):
+    image, path = trained_image
+    video = VideoModule(VIDEO, image_checkpoint=str(path), cond_dim=4).eval()
+    x, time = torch.randn(2, 3, 4, 192), torch.rand(2, 3)
+    cond = torch.randn(2, 4)
+    whole = video.net(x.flatten(1, 2), time, cond).unflatten(1, (3, 4))
+    for f in range(3):
+        assert_close(whole[:, f], image.net(x[:, f], time[:, f], cond))
+
+
+def test_statistics_start_from_the_image_model_too(trained_image):
+    image, path = trained_image
+    video = VideoModule(VIDEO, image_checkpoint=str(path), cond_dim=4)
+    assert video.codec.fitted
+    clip = torch.rand(1, 3, 3, 16, 16)
+    assert_close(video.codec.encode(clip)[:, :4], image.codec.encode(clip[:, 0]))
+
+
+def test_an_image_model_of_another_size_is_refused(trained_image):
+    _, path = trained_image
+    other = VideoConfig(frames=3, size=16, patch=8, net=DenoiserConfig(width=64, depth=2))
+    with pytest.raises(ValueError, match="does not fit the video network"):
+        VideoModule(other, image_checkpoint=str(path), cond_dim=4)
+
+
+def test_the_round_trip_is_exact_and_positions_are_t_y_x():
+    codec, clips = ClipCodec(3, 16, 8), torch.rand(2, 3, 3, 16, 16) * 2 - 1
+    codec.fit(clips)
+    assert_close(codec.decode(codec.encode(clips)), clips, atol=1e-6, rtol=0)
+    assert codec.positions[5].tolist() == [1, 0, 1]
+
+
+def test_a_clip_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="2 frames but the model expects 3"):
+        ClipCodec(3, 16, 8).encode(torch.zeros(1, 2, 3, 16, 16))
+
+
+def test_a_given_first_frame_comes_out_as_it_went_in():
+    torch.manual_seed(0)
+    module = VideoModule(VIDEO, cond_dim=4).eval()
+    for p in module.net.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    first, cond = torch.rand(2, 3, 16, 16) * 2 - 1, torch.randn(2, 4)
+    clips = module.generate(cond, FlowOptions(steps=3), seeds=[0, 1], first_frame=first)
+    assert clips.shape == (2, 3, 3, 16, 16)
+    assert_close(clips[:, 0], first, atol=1e-5, rtol=0)
+    free = module.generate(cond, FlowOptions(steps=3), seeds=[0, 1])
+    assert not torch.allclose(free[:, 0], first, atol=0.1)
+
+
+def test_given_frames_have_no_loss():
+    torch.manual_seed(0)
+    module = VideoModule(VIDEO, given=0.99, cond_dim=0)
+    x, seeds = module.codec.encode(torch.rand(64, 3, 3, 16, 16)), mix(0, torch.arange(64))
+    given = given_frames(seeds, 3, 0.99)
+    assert given.any()
+    tokens = given[:, :, None, None].expand(-1, -1, 4, 192).flatten(1, 2)
+    x = x.detach().requires_grad_()
+    module.loss(x, None, seeds).backward()
+    assert float(x.grad[tokens].abs().max()) == 0
+
+
+def test_never_all_frames_are_given_and_often_only_the_first():
+    given = given_frames(mix(0, torch.arange(4000)), 3, 0.5)
+    assert not given.all(dim=1).any()
+    share = given.any(dim=1).float().mean()
+    assert 0.4 < float(share) < 0.5
+    first_only = given[:, 0] & ~given[:, 1:].any(dim=1)
+    assert float(first_only.float().mean()) > 0.25
+
+
+def test_the_model_overfits_one_batch():
+    torch.manual_seed(0)
+    module = VideoModule(VIDEO, cond_dim=4)
+    clips = torch.randn(4, 3, 3, 2, 2).repeat_interleave(8, 3).repeat_interleave(8, 4).clamp(-1, 1)
+    module.codec.fit(clips)
+    optimiser, x = torch.optim.AdamW(module.parameters(), 3e-3), module.codec.encode(clips)
+    losses = []
+    for step in range(200):
+        loss = module.loss(x.repeat(4, 1, 1), torch.eye(4).repeat(4, 1), mix(step, torch.arange(16)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_the_tower_tells_a_clip_from_its_reverse():
+    torch.manual_seed(0)
+    tower, clip = VideoEncoder().eval(), torch.rand(1, 4, 3, 32, 32)
+    there, back = tower(clip), tower(clip.flip(1))
+    assert_close(there.norm(dim=1), torch.ones(1))
+    assert float((there - back).norm()) > 1e-3
