@@ -1,7 +1,5 @@
 """MelCodec: a waveform as a short sequence of log-mel frames, and back."""
 
-from collections.abc import Callable
-
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -9,26 +7,34 @@ from torch import Tensor, nn
 
 from audio.mel import LogMel, MelConfig
 from audio.spectrum import griffin_lim
-
-Synthesis = Callable[[Float[Tensor, "B M F"]], Float[Tensor, "B S"]]
-"""Log-mel spectra to waveforms."""
+from audio.vocoder import Vocoder
 
 
 class MelCodec(nn.Module):
-    """Waveforms to log-mel tokens, standardised per band; back by a vocoder or Griffin-Lim."""
+    """Waveforms to log-mel tokens, standardised per band; back by a trained vocoder.
+
+    Without one, or before it is trained, Griffin-Lim takes its place.
+    """
 
     positions: Int[Tensor, "T 1"]
     mean: Float[Tensor, "M"]
     std: Float[Tensor, "M"]
     fitted: Tensor
 
-    def __init__(self, config: MelConfig, samples: int, frames_per_token: int = 1):
+    def __init__(
+        self,
+        config: MelConfig,
+        samples: int,
+        frames_per_token: int = 1,
+        vocoder: Vocoder | None = None,
+    ):
         """Lay out the tokens.
 
         Args:
             config: The geometry of the spectra.
             samples: Length of every waveform.
             frames_per_token: Frames side by side in one token: fewer and wider tokens.
+            vocoder: Makes the waveforms; its weights travel with the codec and do not learn here.
         """
         super().__init__()
         if samples % (config.hop * frames_per_token):
@@ -38,7 +44,9 @@ class MelCodec(nn.Module):
             )
         self.config, self.samples, self.frames_per_token = config, samples, frames_per_token
         self.channels = config.mels * frames_per_token
-        self.log_mel = LogMel(config)
+        self.log_mel, self.vocoder = LogMel(config), vocoder
+        if vocoder is not None:
+            vocoder.requires_grad_(False)
         tokens = samples // config.hop // frames_per_token
         self.register_buffer("positions", torch.arange(tokens)[:, None], persistent=False)
         self.register_buffer("mean", torch.zeros(config.mels))
@@ -47,10 +55,14 @@ class MelCodec(nn.Module):
 
     @torch.no_grad()
     def fit(self, signal: Float[Tensor, "B S"]) -> None:
-        """Take mean and standard deviation of each band from training data."""
+        """Take mean and standard deviation of each band from training data.
+
+        Deviations are at least 1: the topmost bands are nearly always silent, and would turn their
+        few sounds into outliers.
+        """
         mel = self.log_mel(signal)
         self.mean.copy_(mel.mean(dim=(0, 2)))
-        self.std.copy_(mel.std(dim=(0, 2)).clamp_min(1e-3))
+        self.std.copy_(mel.std(dim=(0, 2)).clamp_min(1.0))
         self.fitted.fill_(True)
 
     def encode(self, signal: Float[Tensor, "B S"]) -> Float[Tensor, "B T C"]:
@@ -69,11 +81,11 @@ class MelCodec(nn.Module):
         floor = torch.tensor(self.config.floor).log().to(mel)
         return (mel * self.std[:, None] + self.mean[:, None]).maximum(floor)
 
-    def decode(
-        self, tokens: Float[Tensor, "B T C"], vocoder: Synthesis | None = None
-    ) -> Float[Tensor, "B S"]:
-        """Return waveforms in [-1, 1], by a vocoder if there is one."""
-        return (vocoder or self.griffin_lim)(self.spectra(tokens)).clamp(-1, 1)
+    def decode(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B S"]:
+        """Return waveforms in [-1, 1]."""
+        trained = self.vocoder is not None and bool(self.vocoder.trained)
+        synthesise = self.vocoder if trained else self.griffin_lim
+        return synthesise(self.spectra(tokens)).clamp(-1, 1)
 
     def griffin_lim(self, mel: Float[Tensor, "B M F"]) -> Float[Tensor, "B S"]:
         """Return waveforms by the bands' pseudo-inverse and Griffin-Lim: the floor to beat."""

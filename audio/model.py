@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from audio.codec import MelCodec
 from audio.mel import MelConfig
+from audio.vocoder import Vocoder, VocoderConfig
 from core.denoiser import Denoiser, DenoiserConfig
 
 
@@ -17,11 +18,14 @@ class AudioConfig:
     """Spectra side by side in one token."""
     mel: MelConfig = field(default_factory=MelConfig)
     """The spectra."""
-    net: DenoiserConfig = DenoiserConfig()
+    net: DenoiserConfig = field(default_factory=DenoiserConfig)
     """The transformer."""
+    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    """What turns spectra into sound; trained by `python -m audio.train_vocoder`."""
 
 
 def build(config: AudioConfig, cond_dim: int) -> tuple[MelCodec, Denoiser]:
     """Return the codec and the network that reads its tokens."""
-    codec = MelCodec(config.mel, config.samples, config.frames_per_token)
+    vocoder = Vocoder(config.vocoder, config.mel)
+    codec = MelCodec(config.mel, config.samples, config.frames_per_token, vocoder)
     return codec, Denoiser(config.net, codec.channels, codec.positions, cond_dim)

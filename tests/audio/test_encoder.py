@@ -1,8 +1,8 @@
 import torch
-from core.noise import mix
 
 from audio.augment import augment
 from audio.encoder import AudioEncoder, AudioEncoderConfig
+from core.noise import mix
 
 SEEDS = mix(0, torch.arange(4))
 
