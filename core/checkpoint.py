@@ -149,7 +149,9 @@ def from_plain(cls: type[M], init: dict[str, Any]) -> M:
         return parser.instantiate(parser.parse_object({"module": init})).module
     except Exception as error:
         line = " ".join(str(error).split())
-        raise ValueError(f"the checkpoint's configuration does not fit this code: {line}") from error
+        raise ValueError(
+            f"the checkpoint's configuration does not fit this code: {line}"
+        ) from error
 
 
 def _trainer(kind: str) -> str:

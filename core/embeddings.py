@@ -15,7 +15,9 @@ def read_embeddings(path: str | Path, count: int, width: int) -> Float[Tensor, "
     try:
         values = np.load(existing_file(path), allow_pickle=False)
     except ValueError as error:
-        raise ValueError(f"{path} is no .npy array of numbers ({error}); save it with numpy.save") from error
+        raise ValueError(
+            f"{path} is no .npy array of numbers ({error}); save it with numpy.save"
+        ) from error
     values = np.atleast_2d(values)
     if values.ndim != 2 or values.shape[1] != width or not np.issubdtype(values.dtype, np.floating):
         raise ValueError(

@@ -71,7 +71,7 @@ class FlowModule(TrainedModule):
     ) -> Float[Tensor, ""]:
         """Return the mean squared error of the velocity at random times.
 
-        Tokens whose time is 1 are given: the network sees them clean, and has nothing to learn there.
+        Tokens whose time is 1 are given: seen clean, with nothing to learn there.
         """
         noise, time = normal(seeds, x.shape[1:]), self.times(seeds)
         keep = uniform(seeds, stream=3) >= self.flow.drop

@@ -48,7 +48,7 @@ class Schedule:
     """Share of the steps, at the end, spent decaying."""
 
     def __post_init__(self):
-        if not (0 <= self.warmup and 0 <= self.decay and self.warmup + self.decay <= 1):
+        if not (self.warmup >= 0 and self.decay >= 0 and self.warmup + self.decay <= 1):
             raise ValueError(f"warmup and decay are shares that sum to at most 1, not {self}")
 
     def factor(self, step: int, total: int) -> float:
@@ -109,7 +109,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
             {"params": matrices, "muon": True, "lr": rule.matrix_lr, "momentum": rule.momentum}
         ]
         shared = {"muon": False, "lr": rule.other.lr, "betas": rule.other.betas}
-        groups += [g | shared for g in _decay_groups([("", p) for p in others], rule.other.weight_decay)]
+        groups += [
+            g | shared for g in _decay_groups([("", p) for p in others], rule.other.weight_decay)
+        ]
         super().__init__([group for group in groups if group["params"]], {})
 
     @torch.no_grad()

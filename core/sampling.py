@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -43,7 +44,7 @@ def euler(
     velocity: Velocity, x: Float[Tensor, "B *S"], times: list[float]
 ) -> Float[Tensor, "B *S"]:
     """Integrate with one evaluation a step."""
-    for t, t_next in zip(times, times[1:], strict=False):
+    for t, t_next in pairwise(times):
         x = x + (t_next - t) * velocity(x, t)
     return x
 
@@ -53,7 +54,7 @@ def heun(velocity: Velocity, x: Float[Tensor, "B *S"], times: list[float]) -> Fl
 
     Source: Karras et al. 2022 (EDM), algorithm 1.
     """
-    for t, t_next in zip(times, times[1:], strict=False):
+    for t, t_next in pairwise(times):
         slope = velocity(x, t)
         proposal = x + (t_next - t) * slope
         if t_next < 1:
@@ -73,9 +74,7 @@ def solve(
     return solver(velocity, noise, time_grid(options.steps))
 
 
-def guided(
-    conditional: Velocity, unconditional: Velocity, options: FlowOptions
-) -> Velocity:
+def guided(conditional: Velocity, unconditional: Velocity, options: FlowOptions) -> Velocity:
     """Return v_u + w (v_c - v_u) inside the interval and v_c outside it.
 
     Source: Ho and Salimans 2022, eq. 6; the interval from Kynkäänniemi et al. 2024.

@@ -24,7 +24,7 @@ def dpm_solver(velocity: Velocity, x: Float[Tensor, "B *S"], times: list[float])
 
 
 def run_scheduler(scheduler: Any, velocity: Velocity, x: Float[Tensor, "B *S"]) -> Tensor:
-    """Drive any flow-matching scheduler of diffusers, whose steps are already set, by a velocity."""
+    """Drive a flow-matching scheduler of diffusers, whose steps are already set, by a velocity."""
     for step, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
         x = scheduler.step(-velocity(x, 1 - float(sigma)), step, x).prev_sample
     return x

@@ -66,7 +66,9 @@ class TrainCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of a run that belong to neither model nor data nor Trainer."""
         parser.add_argument("--out", type=str, required=True, help="folder of the run")
-        parser.add_argument("--resume", type=str | None, default=None, help="checkpoint to go on from")
+        parser.add_argument(
+            "--resume", type=str | None, default=None, help="checkpoint to go on from"
+        )
         parser.add_argument("--init", type=str | None, default=None, help="checkpoint to fine-tune")
         parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
         parser.add_argument("--samples", type=int, default=4, help="times to write samples")

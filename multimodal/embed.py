@@ -1,6 +1,6 @@
 """Write the towers' embeddings of a dataset as sidecar shards with the same keys and order.
 
-    python -m multimodal.embed --alignment runs/alignment/last.ckpt --source data/world --out runs/e
+python -m multimodal.embed --alignment runs/alignment/last.ckpt --source data/world --out runs/e
 """
 
 from collections.abc import Iterator, Sequence

@@ -147,7 +147,9 @@ class Runner:
             "cpu_seconds": round(cpu, 1),
             "peak_memory_mb": round(usage.ru_maxrss / 1024, 1),
             "joules": cost.get("joules", round(cpu * WATTS_PER_CPU, 1)),
-            "energy_source": cost.get("energy_source", f"CPU-seconds x {WATTS_PER_CPU:g} W (assumed)"),
+            "energy_source": cost.get(
+                "energy_source", f"CPU-seconds x {WATTS_PER_CPU:g} W (assumed)"
+            ),
             "parameters": cost.get("parameters", 0),
             "disk_mb": round(sum(f.stat().st_size for f in files) / 2**20, 2),
             "skipped": False,

@@ -60,7 +60,9 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
     models = ("alignment", "prior", "text", "image", "audio", "video")
     all_code = ("core", "text", "image", "audio", "video", "multimodal")
 
-    def train(name: str, module: str, config: str, *more: str, root: Path = world) -> tuple[str, ...]:
+    def train(
+        name: str, module: str, config: str, *more: str, root: Path = world
+    ) -> tuple[str, ...]:
         suffix = "" if preset == "cpu" else "_gpu"
         overlay = ("--config", "configs/smoke.yaml") if smoke else ()
         config = f"configs/{config}{suffix}.yaml"

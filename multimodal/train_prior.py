@@ -1,4 +1,7 @@
-"""Train the prior: python -m multimodal.train_prior --config configs/multimodal/prior_world.yaml."""
+"""Train the prior.
+
+python -m multimodal.train_prior --config configs/multimodal/prior_world.yaml
+"""
 
 from core.train_cli import train
 from multimodal.data import EmbeddedData

@@ -30,7 +30,9 @@ def _samples(split: str, count: int):
             "__key__": f"{i:06d}",
             "txt": text.encode(),
             "query.txt": text.split()[0].encode(),
-            "png": encode_png(torch.tensor(random.integers(0, 256, (3, 32, 32)), dtype=torch.uint8)),
+            "png": encode_png(
+                torch.tensor(random.integers(0, 256, (3, 32, 32)), dtype=torch.uint8)
+            ),
             "flac": sound,
             "query.flac": sound,
             "video.npy": encode_clip(
@@ -61,7 +63,5 @@ def tiny_world(tmp_path_factory):
         rows = list(_embeddings(count))
         members = tuple(name for name in rows[0] if name != "__key__")
         fields = {"embedding_dim": EMBEDDING, "of": manifest.dataset_id}
-        write_shards(
-            root / "embeddings" / split, rows, required=members, fields=fields, **about
-        )
+        write_shards(root / "embeddings" / split, rows, required=members, fields=fields, **about)
     return root

@@ -109,14 +109,17 @@ def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):
     assert raw["unison"]["commit"]
 
 
-def test_a_checkpoint_of_another_kind_is_refused_in_one_line(
-    trainer, tiny_world, tmp_path, capsys
-):
+def test_a_checkpoint_of_another_kind_is_refused_in_one_line(trainer, tiny_world, tmp_path, capsys):
     torch.save({"unison": {"kind": "poem", "version": 1}}, tmp_path / "last.ckpt")
     with pytest.raises(SystemExit) as stop:
         trainer.run(
-            tiny_world, tmp_path / "new", "--trainer.max_steps=2", f"--resume={tmp_path / 'last.ckpt'}"
+            tiny_world,
+            tmp_path / "new",
+            "--trainer.max_steps=2",
+            f"--resume={tmp_path / 'last.ckpt'}",
         )
     assert stop.value.code == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert error == [f"error: {tmp_path / 'last.ckpt'} holds a poem model but a {trainer.name} model is needed"]
+    assert error == [
+        f"error: {tmp_path / 'last.ckpt'} holds a poem model but a {trainer.name} model is needed"
+    ]

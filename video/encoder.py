@@ -49,7 +49,9 @@ class VideoEncoder(nn.Module):
         """Return unit-norm embeddings; seeds are needed in training mode only."""
         frames = rearrange(clips, "B F c H W -> (B F) c H W")
         if self.training and seeds is not None:
-            frames = jitter(frames, repeat(seeds, "B -> (B F)", F=clips.shape[1]), self.config.shift)
+            frames = jitter(
+                frames, repeat(seeds, "B -> (B F)", F=clips.shape[1]), self.config.shift
+            )
         h = rearrange(self.frame(frames), "(B F) D h w -> B F D h w", F=clips.shape[1])
         steps = rearrange([h[:, :-1], h[:, 1:]], "two B F D h w -> (B F) (two D) h w")
         moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", B=len(clips))

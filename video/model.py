@@ -70,9 +70,7 @@ class VideoDenoiser(nn.Module):
         for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
             h = block(h, context, inside)
             clip = rearrange(h, "(B F) T D -> B (F T) D", F=frames)
-            h = h + rearrange(
-                mixer(norm(clip), across), "B (F T) D -> (B F) T D", F=frames
-            )
+            h = h + rearrange(mixer(norm(clip), across), "B (F T) D -> (B F) T D", F=frames)
         return rearrange(plane.write(h, context), "(B F) T C -> B (F T) C", F=frames)
 
 

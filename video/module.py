@@ -58,10 +58,7 @@ class VideoModule(FlowModule):
         """Copy an image model's averaged weights and statistics into the frames' network."""
         checkpoint = read_checkpoint(image_checkpoint, "image")
         weights = checkpoint["state_dict"] | checkpoint.get("ema", {})
-        renamed = {
-            k.replace("net.", "net.plane.", 1) if k.startswith("net.") else f"codec.plane.{k[6:]}": v
-            for k, v in weights.items()
-        }
+        renamed = {name.replace(".", ".plane.", 1): value for name, value in weights.items()}
         own = self.state_dict()
         wrong = [k for k, v in renamed.items() if k not in own or own[k].shape != v.shape]
         if wrong:

@@ -3,8 +3,15 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from core.optim import AdamW, Muon, MuonWithAdamW, OptimConfig, Schedule, build_optimiser
-from core.optim import orthogonalise
+from core.optim import (
+    AdamW,
+    Muon,
+    MuonWithAdamW,
+    OptimConfig,
+    Schedule,
+    build_optimiser,
+    orthogonalise,
+)
 
 
 def test_orthogonalised_matrices_have_singular_values_near_one():

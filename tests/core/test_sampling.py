@@ -22,9 +22,7 @@ def test_euler_equals_the_scheduler_of_diffusers():
     noise, velocity = torch.randn(4, 8), gaussian_velocity(1.5, 0.3)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
     scheduler.set_timesteps(sigmas=[1 - t for t in time_grid(10)[:-1]])
-    assert_close(
-        euler(velocity, noise, time_grid(10)), run_scheduler(scheduler, velocity, noise)
-    )
+    assert_close(euler(velocity, noise, time_grid(10)), run_scheduler(scheduler, velocity, noise))
 
 
 def test_heun_equals_the_scheduler_of_diffusers():

@@ -2,10 +2,10 @@ import torch
 from torch.testing import assert_close
 
 from core.denoiser import DenoiserConfig
+from core.jitter import jitter
 from core.noise import mix
 from core.sampling import FlowOptions
 from image import ImageConfig, ImageEncoder, ImageModule
-from core.jitter import jitter
 
 SMALL = ImageConfig(size=16, patch=8, net=DenoiserConfig(width=64, depth=2, heads=2))
 

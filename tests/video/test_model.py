@@ -107,7 +107,9 @@ def test_the_model_overfits_one_batch():
     optimiser, x = torch.optim.AdamW(module.parameters(), 3e-3), module.codec.encode(clips)
     losses = []
     for step in range(200):
-        loss = module.loss(x.repeat(4, 1, 1), torch.eye(4).repeat(4, 1), mix(step, torch.arange(16)))
+        loss = module.loss(
+            x.repeat(4, 1, 1), torch.eye(4).repeat(4, 1), mix(step, torch.arange(16))
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
