@@ -8,13 +8,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def command(function: Callable[..., Any], argv: Sequence[str] | None = None) -> Any:
-    """Run a function as a command: its parameters are the options, its docstring the help."""
+Function = Callable[..., Any]
+
+
+def command(function: Function | dict[str, Function], argv: Sequence[str] | None = None) -> Any:
+    """Run a function as a command: its parameters are the options, its docstring the help.
+
+    Of a dictionary of functions the first argument names one.
+    """
     from jsonargparse import ArgumentParser, auto_cli
+
+    words = None if argv is None else list(argv)
 
     def run() -> Any:
         return auto_cli(
-            function, args=argv, as_positional=False, parser_class=_parser(ArgumentParser)
+            function, args=words, as_positional=False, parser_class=_parser(ArgumentParser)
         )
 
     return guard(run)

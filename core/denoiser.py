@@ -52,7 +52,7 @@ class Denoiser(nn.Module):
         self.config = config
         self.register_buffer("positions", positions, persistent=False)
         self.read = nn.Linear(channels, config.width)
-        self.place = nn.Parameter(0.02 * torch.randn(len(positions), config.width))
+        self.place = nn.Parameter(0.5 * torch.randn(len(positions), config.width))
         self.context = Context(config.width, cond_dim)
         self.blocks = nn.ModuleList(
             AdaptiveBlock(config.width, config.heads, mlp=config.mlp) for _ in range(config.depth)
@@ -103,6 +103,8 @@ class Context(nn.Module):
     def _condition(
         self, batch: int, cond: Float[Tensor, "B E"] | None, keep: Bool[Tensor, "B"] | None
     ) -> Float[Tensor, "B D"]:
+        assert self.cond is not None
+        assert self.null is not None
         null = self.null.expand(batch, -1)
         if cond is None:
             return null
@@ -132,7 +134,7 @@ class ModulatedHead(nn.Module):
 
 
 def fourier_features(time: Float[Tensor, "*B"], width: int) -> Float[Tensor, "*B D"]:
-    """Return sines and cosines of times in [0, 1] at frequencies from 1/4 to 64 turns."""
-    octaves = torch.linspace(-2, 6, width // 2, device=time.device)
+    """Return sines and cosines of times in [0, 1] at frequencies from 1/4 to 8 turns."""
+    octaves = torch.linspace(-2, 3, width // 2, device=time.device)
     phase = 2 * math.pi * time[..., None] * 2**octaves
     return torch.cat([phase.cos(), phase.sin()], dim=-1)

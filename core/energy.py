@@ -68,7 +68,7 @@ def _gpu_joules() -> float | None:
     if not torch.cuda.is_available():
         return None
     try:
-        import pynvml
+        import pynvml  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     try:

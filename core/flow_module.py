@@ -38,8 +38,10 @@ class FlowTraining:
 class FlowModule(TrainedModule):
     """A codec and a denoising network; a batch holds the signal under the module's kind."""
 
-    codec: nn.Module
-    net: nn.Module
+    codec: Any
+    """The modality's own; see `core.protocols.Codec`."""
+    net: Any
+    """Reads noisy tokens, time and condition."""
 
     def __init__(self, flow: FlowTraining, optim: OptimConfig, cond_dim: int, seed: int):
         super().__init__(optim, seed)
@@ -48,8 +50,7 @@ class FlowModule(TrainedModule):
     def on_fit_start(self) -> None:
         """Fit the codec's statistics on training data, unless a checkpoint brought them."""
         if not self.codec.fitted:
-            loader = self.trainer.datamodule.train_dataloader()
-            signals = [batch[self.kind] for batch, _ in zip(loader, range(16), strict=False)]
+            signals = [batch[self.kind] for batch in self.first_batches(16)]
             self.codec.fit(torch.cat(signals).to(self.device))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

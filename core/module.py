@@ -36,6 +36,11 @@ class TrainedModule(L.LightningModule):
         names = inspect.signature(type(self).__init__).parameters.keys() - ignored
         self.hparams.update({n: caller.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
 
+    def first_batches(self, count: int) -> list[dict[str, Any]]:
+        """Return the first training batches, for what is fitted to data before training begins."""
+        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        return [batch for batch, _ in zip(data.train_dataloader(), range(count), strict=False)]
+
     def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""
         return mix(self.seed, batch["epoch"], batch["index"])

@@ -131,7 +131,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def _muon(self, group: dict[str, Any]) -> None:
         for same in _by_shape(p for p in group["params"] if p.grad is not None):
             buffers = [self._state(p, "momentum") for p in same]
-            grads = [p.grad for p in same]
+            grads = [p.grad for p in same if p.grad is not None]
             torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
             updates = torch.stack(torch._foreach_lerp(grads, buffers, group["momentum"]))
             flat = orthogonalise(updates.flatten(2))
@@ -155,7 +155,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             denominator = (v / (1 - beta_2**step)).sqrt_().add_(1e-8)
             p.addcdiv_(m, denominator, value=-group["lr"] / (1 - beta_1**step))
 
-    def _state(self, p: nn.Parameter, name: str) -> Tensor:
+    def _state(self, p: Tensor, name: str) -> Tensor:
         state = self.state[p]
         if name not in state:
             state[name] = torch.zeros_like(p)
@@ -163,8 +163,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Tell whether Muon takes a parameter: a block's matrix, or a kernel over features."""
-    return (parameter.ndim == 2 and "blocks." in name) or (
+    """Tell whether Muon takes a parameter: a block's matrix, or a kernel over features.
+
+    A block's modulation is none: it reads the context, and would grow in directions that carry
+    nothing.
+    """
+    inner = any(part in name for part in ("blocks.", "mixers.")) and "modulation" not in name
+    return (parameter.ndim == 2 and inner) or (
         parameter.ndim > 3 and parameter.shape[1] > 3
     )
 
@@ -184,7 +189,7 @@ def orthogonalise(g: Float[Tensor, "M R C"], steps: int = 5) -> Float[Tensor, "M
     return x if wide else x.mT
 
 
-def _by_shape(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+def _by_shape(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     ordered = sorted(parameters, key=lambda p: tuple(p.shape))
     for _, group in groupby(ordered, key=lambda p: tuple(p.shape)):
         yield list(group)

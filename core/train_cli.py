@@ -10,7 +10,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import yaml
@@ -79,9 +79,8 @@ class TrainCLI(LightningCLI):
         """Link the embeddings' width into the model; attach what every run leaves behind."""
         config = self.config
         if "cond_dim" in config.model:
-            config.model.cond_dim = self.datamodule_class.embedding_dim(
-                config.data.embeddings, config.data.train
-            )
+            data = cast(type[ShardData], self.datamodule_class)
+            config.model.cond_dim = data.embedding_dim(config.data.embeddings, config.data.train)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""

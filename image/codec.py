@@ -4,4 +4,4 @@ from core.patches import Patches
 
 
 class PatchCodec(Patches):
-    """The default up to 64 pixels a side: 16 tokens of 8 x 8 pixels for a picture of 32."""
+    """The default up to 64 pixels a side: 16 tokens for a picture of 32."""

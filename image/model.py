@@ -14,6 +14,8 @@ class ImageConfig:
     """Pixels a side."""
     patch: int = 8
     """Pixels a side of one token."""
+    components: int | None = 64
+    """Principal components kept of each patch's pixels; None keeps all."""
     net: DenoiserConfig = DenoiserConfig()
     """The transformer."""
 
@@ -24,5 +26,5 @@ class ImageConfig:
 
 def build(config: ImageConfig, cond_dim: int) -> tuple[PatchCodec, Denoiser]:
     """Return the codec and the network that reads its tokens."""
-    codec = PatchCodec(config.size, config.patch)
+    codec = PatchCodec(config.size, config.patch, config.components)
     return codec, Denoiser(config.net, codec.channels, codec.positions, cond_dim)

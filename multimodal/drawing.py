@@ -93,7 +93,7 @@ def render_video(
 
 def draw_path(room: Point, motion: str, rng: np.random.Generator) -> list[Point]:
     """Draw the corner of the digit in each frame: the middle of the path is near the centre."""
-    corners = [np.zeros(FRAMES), np.zeros(FRAMES)]
+    corners: list[np.ndarray] = [np.zeros(FRAMES), np.zeros(FRAMES)]
     for axis, direction in enumerate(STEPS[motion]):
         speed = float(rng.uniform(SPEED[0], min(SPEED[1], room[axis] / (FRAMES - 1))))
         path = direction * speed * (np.arange(FRAMES) - (FRAMES - 1) / 2)

@@ -11,14 +11,14 @@ from core.patches import Patches
 class ClipCodec(nn.Module):
     """Cuts each frame into square patches; positions are (t, y, x), time slowest.
 
-    The frame's codec has the names of an image codec, so an image model's statistics load into it.
+    The frame's codec has the names of an image codec, so an image model's basis loads into it.
     """
 
     positions: Int[Tensor, "T 3"]
 
-    def __init__(self, frames: int, size: int, patch: int):
+    def __init__(self, frames: int, size: int, patch: int, components: int | None = None):
         super().__init__()
-        self.frames, self.plane = frames, Patches(size, patch)
+        self.frames, self.plane = frames, Patches(size, patch, components)
         yx = self.plane.positions
         t = torch.arange(frames)
         positions = torch.cat(
@@ -37,11 +37,11 @@ class ClipCodec(nn.Module):
         return self.plane.fitted
 
     def fit(self, clips: Float[Tensor, "B F 3 H W"]) -> None:
-        """Take the statistics of each colour channel from training clips."""
+        """Take the patches' principal components from training clips."""
         self.plane.fit(rearrange(clips, "B F c H W -> (B F) c H W"))
 
     def encode(self, clips: Float[Tensor, "B F 3 H W"]) -> Float[Tensor, "B T C"]:
-        """Return standardised patches, frame after frame."""
+        """Return tokens, frame after frame."""
         if clips.shape[1] != self.frames:
             raise ValueError(
                 f"the clip has {clips.shape[1]} frames but the model expects {self.frames};"

@@ -21,6 +21,8 @@ class VideoConfig:
     """Pixels a side."""
     patch: int = 8
     """Pixels a side of one token."""
+    components: int | None = 64
+    """Principal components kept of each patch's pixels; None keeps all."""
     net: DenoiserConfig = DenoiserConfig()
     """The transformer; with an image model's sizes its weights can start from that."""
 
@@ -76,7 +78,7 @@ class VideoDenoiser(nn.Module):
 
 def build(config: VideoConfig, cond_dim: int) -> tuple[ClipCodec, VideoDenoiser]:
     """Return the codec and the network that reads its tokens."""
-    codec = ClipCodec(config.frames, config.size, config.patch)
+    codec = ClipCodec(config.frames, config.size, config.patch, config.components)
     return codec, VideoDenoiser(config, codec, cond_dim)
 
 

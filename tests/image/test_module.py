@@ -3,16 +3,17 @@ from torch.testing import assert_close
 
 from core.denoiser import DenoiserConfig
 from core.jitter import jitter
+from core.flow_module import FlowTraining
 from core.noise import mix
 from core.sampling import FlowOptions
 from image import ImageConfig, ImageEncoder, ImageModule
 
-SMALL = ImageConfig(size=16, patch=8, net=DenoiserConfig(width=64, depth=2, heads=2))
+SMALL = ImageConfig(size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2, heads=2))
 
 
 def overfitted(steps: int = 600):
     torch.manual_seed(0)
-    module = ImageModule(SMALL, cond_dim=4)
+    module = ImageModule(SMALL, FlowTraining("x"), cond_dim=4)
     images = torch.randn(4, 3, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3).clamp(-1, 1)
     cond = torch.eye(4)
     module.codec.fit(images)
@@ -58,7 +59,7 @@ def test_dropped_conditions_are_the_null_condition():
 
 
 def test_at_initialisation_the_loss_is_that_of_predicting_nothing():
-    module = ImageModule(SMALL, cond_dim=0)
+    module = ImageModule(SMALL, FlowTraining("x"), cond_dim=0)
     x, seeds = torch.randn(64, 4, 192), mix(0, torch.arange(64))
     loss = module.loss(x, None, seeds)
     time = module.times(seeds)

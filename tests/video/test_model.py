@@ -4,6 +4,7 @@ from torch.testing import assert_close
 
 from core.checkpoint import AtomicCheckpointIO
 from core.denoiser import DenoiserConfig
+from core.flow_module import FlowTraining
 from core.noise import mix
 from core.sampling import FlowOptions
 from image import ImageConfig, ImageModule
@@ -11,14 +12,14 @@ from video import ClipCodec, VideoConfig, VideoEncoder, VideoModule
 from video.module import given_frames
 
 NET = DenoiserConfig(width=32, depth=2, heads=2)
-VIDEO = VideoConfig(frames=3, size=16, patch=8, net=NET)
+VIDEO = VideoConfig(frames=3, size=16, patch=8, components=None, net=NET)
 
 
 @pytest.fixture
 def trained_image(tmp_path):
     """Return an image model with random weights (also where zeros are the start), and its file."""
     torch.manual_seed(0)
-    module = ImageModule(ImageConfig(size=16, patch=8, net=NET), cond_dim=4)
+    module = ImageModule(ImageConfig(size=16, patch=8, components=None, net=NET), cond_dim=4)
     for p in module.net.parameters():
         torch.nn.init.normal_(p, std=0.1)
     module.codec.fit(torch.rand(8, 3, 16, 16))
@@ -48,7 +49,7 @@ def test_statistics_start_from_the_image_model_too(trained_image):
 
 def test_an_image_model_of_another_size_is_refused(trained_image):
     _, path = trained_image
-    other = VideoConfig(frames=3, size=16, patch=8, net=DenoiserConfig(width=64, depth=2))
+    other = VideoConfig(frames=3, size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2))
     with pytest.raises(ValueError, match="does not fit the video network"):
         VideoModule(other, image_checkpoint=str(path), cond_dim=4)
 
@@ -56,7 +57,7 @@ def test_an_image_model_of_another_size_is_refused(trained_image):
 def test_the_round_trip_is_exact_and_positions_are_t_y_x():
     codec, clips = ClipCodec(3, 16, 8), torch.rand(2, 3, 3, 16, 16) * 2 - 1
     codec.fit(clips)
-    assert_close(codec.decode(codec.encode(clips)), clips, atol=1e-6, rtol=0)
+    assert_close(codec.decode(codec.encode(clips)), clips, atol=1e-5, rtol=0)
     assert codec.positions[5].tolist() == [1, 0, 1]
 
 
@@ -101,7 +102,7 @@ def test_never_all_frames_are_given_and_often_only_the_first():
 
 def test_the_model_overfits_one_batch():
     torch.manual_seed(0)
-    module = VideoModule(VIDEO, cond_dim=4)
+    module = VideoModule(VIDEO, FlowTraining("x"), cond_dim=4)
     clips = torch.randn(4, 3, 3, 2, 2).repeat_interleave(8, 3).repeat_interleave(8, 4).clamp(-1, 1)
     module.codec.fit(clips)
     optimiser, x = torch.optim.AdamW(module.parameters(), 3e-3), module.codec.encode(clips)
