@@ -83,8 +83,8 @@ class MelCodec(nn.Module):
 
     def decode(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B S"]:
         """Return waveforms in [-1, 1]."""
-        trained = self.vocoder is not None and bool(self.vocoder.trained)
-        synthesise = self.vocoder if trained else self.griffin_lim
+        vocoder = self.vocoder
+        synthesise = self.griffin_lim if vocoder is None or not vocoder.trained else vocoder
         return synthesise(self.spectra(tokens)).clamp(-1, 1)
 
     def griffin_lim(self, mel: Float[Tensor, "B M F"]) -> Float[Tensor, "B S"]:

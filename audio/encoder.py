@@ -54,12 +54,12 @@ class AudioEncoder(nn.Module):
         self, waves: Float[Tensor, "B S"], seeds: Int[Tensor, "B"] | None = None
     ) -> Float[Tensor, "B E"]:
         """Return unit-norm embeddings; seeds are needed in training mode only."""
-        vary = self.training and seeds is not None
-        if vary:
+        seeds = seeds if self.training else None
+        if seeds is not None:
             waves = augment(waves, seeds, self.config.shift)
         mel = self.log_mel(waves)
         mel = 1 + (mel - mel.amax(dim=(1, 2), keepdim=True)).clamp_min(-RANGE) * (2 / RANGE)
-        if vary:
+        if seeds is not None:
             mel = mask(mel, seeds)
         h = self.trunk(rearrange(mel, "B M F -> B 1 M F"))
         pooled = torch.cat([h.mean(dim=3), h.amax(dim=3)], dim=1)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -92,6 +91,10 @@ class Vocoder(nn.Module):
     mean: Float[Tensor, "M"]
     std: Float[Tensor, "M"]
     trained: Bool[Tensor, ""]
+    window: Float[Tensor, "W"]
+    spread: Float[Tensor, "K M2"]
+    mel_spread: Float[Tensor, "K2 M"]
+    log_pitches: Float[Tensor, "P"]
 
     def __init__(self, config: VocoderConfig, mel: MelConfig):
         super().__init__()
@@ -157,11 +160,9 @@ class Vocoder(nn.Module):
         config, geometry = self.config, self.log_mel.config
         source = pulses(pitch, geometry.hop // 2, geometry.rate)
         noise = hiss(source.shape[1], mel.device)
-        spectra = sum(
-            stft(wave, self.window, config.hop) * self._filter(gain)
-            for wave, gain in ((source, controls.pulse_gain), (noise, controls.noise_gain))
-        )
-        wave, target = istft(spectra, self.window, config.hop), self._audible(mel)
+        voice = stft(source, self.window, config.hop) * self._filter(controls.pulse_gain)
+        breath = stft(noise, self.window, config.hop) * self._filter(controls.noise_gain)
+        wave, target = istft(voice + breath, self.window, config.hop), self._audible(mel)
         for _ in range(config.corrections):
             wave = self._correct(wave, target)
         return wave

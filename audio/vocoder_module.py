@@ -57,8 +57,7 @@ class VocoderModule(TrainedModule):
     def on_fit_start(self) -> None:
         """Fit the statistics on training data, unless a checkpoint brought them."""
         if not self.vocoder.trained:
-            loader = self.trainer.datamodule.train_dataloader()
-            waves = [batch["audio"] for batch, _ in zip(loader, range(16), strict=False)]
+            waves = [batch["audio"] for batch in self.first_batches(16)]
             self.vocoder.fit(torch.cat(waves).to(self.device))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

@@ -63,11 +63,11 @@ class AlignmentModule(TrainedModule):
         """Let towers that need it (text: its tokenizer) look at training data first."""
         if self.fitted:
             return
-        loader = self.trainer.datamodule.train_dataloader()
-        batches = [batch for batch, _ in zip(loader, range(FITTING), strict=False)]
+        batches = self.first_batches(FITTING)
         for modality, tower in self.towers.items():
-            if hasattr(tower, "fit"):
-                tower.fit([signal for batch in batches for signal in batch[modality]])
+            fit = getattr(tower, "fit", None)
+            if fit is not None:
+                fit([signal for batch in batches for signal in batch[modality]])
         self.fitted.fill_(True)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -76,7 +76,8 @@ class AlignmentModule(TrainedModule):
         losses = self.pair_losses(embeddings, batch["present"])
         self.log_dict({f"train/{'-'.join(p)}": v for p, v in losses.items()})
         weights = [self.motion_weight if p == ("text", "video") else 1.0 for p in losses]
-        loss = sum(w * v for w, v in zip(weights, losses.values(), strict=True)) / sum(weights)
+        weighted = [w * v for w, v in zip(weights, losses.values(), strict=True)]
+        loss = torch.stack(weighted).sum() / sum(weights)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -120,7 +121,9 @@ class AlignmentModule(TrainedModule):
             return x
         if self.trainer.world_size == 1:
             return x
-        return self.all_gather(x, sync_grads=x.is_floating_point()).flatten(0, 1)
+        gathered = self.all_gather(x, sync_grads=x.is_floating_point())
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
 
     def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Replace some samples' complete text or sound by their partial query."""

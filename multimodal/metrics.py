@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -112,7 +113,8 @@ def rank_correlation(first: Float[Tensor, "B"], second: Float[Tensor, "B"]) -> f
     first, second = first[valid], second[valid]
     if len(first) < 3 or first.min() == first.max() or second.min() == second.max():
         return 0.0
-    return float(spearmanr(first.double().numpy(), second.double().numpy()).statistic)
+    result: Any = spearmanr(first.double().numpy(), second.double().numpy())
+    return float(result.statistic)
 
 
 def ngram_features(texts: Sequence[str], width: int = 64) -> Float[Tensor, "B D"]:

@@ -82,9 +82,7 @@ class PriorModule(TrainedModule):
     def on_fit_start(self) -> None:
         """Take mean and deviation of each token from training embeddings, if none are known."""
         if not self.fitted:
-            loader = self.trainer.datamodule.train_dataloader()
-            batches = [stack_slots(b) for b, _ in zip(loader, range(16), strict=False)]
-            rows = torch.cat([rows for rows, _ in batches])
+            rows = torch.cat([stack_slots(batch)[0] for batch in self.first_batches(16)])
             self.mean.copy_(rows.mean(dim=0))
             self.std.copy_(rows.std(dim=0).clamp_min(1e-3))
             self.fitted.fill_(True)

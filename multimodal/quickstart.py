@@ -118,7 +118,9 @@ class Runner:
         return Running(stage, folder, process)
 
     def _cores(self) -> int:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
     def _collect(self, display: Display) -> None:
         for running in list(self.running):

@@ -67,7 +67,7 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
         size=torch.tensor([fact["size"] for fact in facts]),
         held_out=torch.tensor([fact["held_out"] for fact in facts]),
         instances={
-            "text": torch.tensor([zlib.crc32(row["text"].encode()) for row in fields]),
+            "text": torch.tensor([zlib.crc32(str(row["text"]).encode()) for row in fields]),
             "image": torch.tensor([fact["image_instance"] for fact in facts]),
             "audio": torch.tensor([zlib.crc32(fact["voice"].encode()) for fact in facts]),
             "video": torch.tensor([fact["video_instance"] for fact in facts]),

@@ -78,9 +78,8 @@ class TextModule(TrainedModule):
         if self.tokenizer is not None:
             self.codec.use(TextTokenizer(existing_file(self.tokenizer).read_text("utf-8")))
             return
-        loader = self.trainer.datamodule.train_dataloader()
-        batches = zip(loader, range(FITTING), strict=False)
-        self.codec.fit(text for batch, _ in batches for text in batch["text"])
+        batches = self.first_batches(FITTING)
+        self.codec.fit(text for batch in batches for text in batch["text"])
         # Ranks saw different texts but must agree on the tokens.
         self.codec.set_extra_state(self.trainer.strategy.broadcast(self.codec.get_extra_state()))
 
