@@ -17,11 +17,12 @@ def command(function: Function | dict[str, Function], argv: Sequence[str] | None
     """
     from jsonargparse import ArgumentParser, auto_cli
 
+    components: Any = function
     words = None if argv is None else list(argv)
 
     def run() -> Any:
         return auto_cli(
-            function, args=words, as_positional=False, parser_class=_parser(ArgumentParser)
+            components, args=words, as_positional=False, parser_class=_parser(ArgumentParser)
         )
 
     return guard(run)
