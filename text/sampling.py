@@ -21,9 +21,9 @@ class TextOptions:
     """Divides the logits: 0 takes the likeliest token, 1 samples the model as it is."""
     top_k: int | None = None
     """Sample among this many likeliest tokens only."""
-    top_p: float | None = None
+    top_p: float | None = 0.97
     """Sample among the fewest tokens that hold this much probability (Holtzman et al. 2020)."""
-    guidance: float = 1.5
+    guidance: float = 1.25
     """Weight of the conditional over the unconditional logits; 1 is no guidance."""
     max_tokens: int | None = None
     """Tokens at most; by default as many as the model's context holds."""
