@@ -1,0 +1,131 @@
+"""Train the readers on their own split: a plain loop of a few hundred steps each."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from rich.progress import track
+from safetensors.torch import save_file
+from torch import Tensor
+
+from core.energy import Meter
+from core.files import new_file
+from core.manifest import Manifest
+from multimodal.metrics import factor_accuracy, rank_correlation
+from multimodal.readers import NETS, NetReader, Reader, load_readers
+from multimodal.tuples import CARRIED, Tuples, load_tuples
+
+
+@dataclass(frozen=True)
+class ReaderTraining:
+    """How each reader is trained."""
+
+    steps: int = 400
+    """Batches a reader."""
+    batch: int = 64
+    """Signals a batch."""
+    learning_rate: float = 3e-3
+    """Peak of the one-cycle schedule."""
+    decay: float = 0.05
+    """Decoupled weight decay."""
+    smoothing: float = 0.1
+    """Share of the target spread over all labels."""
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)} but must be positive")
+
+
+def train_readers(
+    world: Path = Path("data/world"),
+    out: Path = Path("runs/quickstart/readers"),
+    steps: int = ReaderTraining.steps,
+    seed: int = 0,
+) -> None:
+    """Train a reader a modality on <world>/readers, and measure them on <world>/val.
+
+    Args:
+        world: Folder that `python -m multimodal.shards world` wrote.
+        out: Folder for the weights, readers.json and cost.json.
+        steps: Batches a reader.
+        seed: Of weights, order and augmentation.
+    """
+    meter = Meter()
+    training = ReaderTraining(steps=steps)
+    tuples = load_tuples(world / "readers")
+    parameters = 0
+    for modality, kind in NETS.items():
+        torch.manual_seed(seed)
+        reader = kind()
+        fit(reader, tuples.signals[modality], tuples.truth, training, seed, modality)
+        parameters += sum(p.numel() for p in reader.parameters())
+        with new_file(out / f"{modality}.safetensors") as path:
+            save_file(reader.state_dict(), path)
+    cost = meter.read() | {"parameters": parameters}
+    _write_json(out / "cost.json", cost)
+    accuracy = measure(load_readers(out), load_tuples(world / "val"))
+    _write_json(
+        out / "readers.json",
+        {
+            "trained_on": Manifest.load(world / "readers").dataset_id,
+            "training": asdict(training),
+            "seconds": cost["seconds"],
+            "val": accuracy,
+        },
+    )
+    for modality, shares in accuracy.items():
+        print(modality, " ".join(f"{factor} {share:.3f}" for factor, share in shares.items()))
+
+
+def fit(
+    reader: NetReader,
+    signal: Tensor,
+    truth: Mapping[str, Int[Tensor, "B"]],
+    training: ReaderTraining,
+    seed: int,
+    title: str,
+) -> None:
+    """Minimise the cross-entropy of the learned factors on augmented batches."""
+    generator = torch.Generator().manual_seed(seed)
+    prepared = torch.cat([reader.prepare(part) for part in signal.split(512)])
+    optimiser = torch.optim.AdamW(
+        reader.parameters(), training.learning_rate, weight_decay=training.decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, training.learning_rate, total_steps=training.steps + 1, pct_start=0.2
+    )
+    reader.train()
+    for _ in track(range(training.steps), title, disable=not title):
+        rows = torch.randint(len(prepared), (training.batch,), generator=generator)
+        scores = reader.logits(reader.encode(reader.augment(prepared[rows], generator)))
+        loss = sum(
+            F.cross_entropy(score, truth[factor][rows], label_smoothing=training.smoothing)
+            for factor, score in scores.items()
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    reader.eval()
+
+
+def measure(readers: Mapping[str, Reader], tuples: Tuples) -> dict[str, dict[str, float]]:
+    """Accuracy of every reader in every factor on real signals, and its size's rank correlation."""
+    result = {}
+    for modality, reader in readers.items():
+        signal = tuples.signals[modality]
+        shares = factor_accuracy(reader.predict(signal), tuples.truth, CARRIED[modality])
+        size = rank_correlation(reader.size(signal), tuples.size)
+        result[modality] = {k: round(v, 4) for k, v in (shares | {"size": size}).items()}
+    return result
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n")

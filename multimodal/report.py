@@ -1,0 +1,153 @@
+"""Write report.html: one file that shows what a run can do, and opens from disk.
+
+python -m multimodal.report --run runs/quickstart
+python -m multimodal.report --run runs/quickstart --grid docs/grid.png
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.cli import command
+from core.files import existing_file, new_file
+from multimodal import report_html as html
+from multimodal.examples import Examples, load_examples
+from multimodal.report_charts import Curve, read_curves
+
+SCRIPT = """
+let playing;
+document.querySelectorAll('.sound').forEach(button => button.onclick = () => {
+  playing?.pause();
+  playing = new Audio(button.dataset.sound);
+  button.classList.add('playing');
+  playing.onended = playing.onpause = () => button.classList.remove('playing');
+  playing.play();
+});
+"""
+
+
+def report(run: Path = Path("runs/quickstart"), grid: Path | None = None) -> None:
+    """Render the report of a run that was evaluated.
+
+    Args:
+        run: Folder with report.json and evaluate/examples.
+        grid: Also write the 4x4 grid of examples as a picture there.
+    """
+    write_html(run)
+    if grid is not None:
+        from multimodal.report_grid import save_grid
+
+        save_grid(load_examples(run / "evaluate" / "examples"), grid)
+
+
+def publish(run: Path) -> None:
+    """Make the newest evaluation the run's report; preset and seconds of the run stay as known."""
+    path = run / "report.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    kept = {name: known[name] for name in ("preset", "seconds") if name in known}
+    newest = json.loads(existing_file(run / "evaluate" / "report.json").read_text())
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(kept | newest, indent=1) + "\n")
+    write_html(run)
+
+
+def write_html(run: Path) -> Path:
+    """Write <run>/report.html from report.json, stages.json, examples and logs; return its path."""
+    numbers = json.loads(existing_file(run / "report.json").read_text())
+    stages = run / "stages.json"
+    costs = json.loads(stages.read_text()) if stages.is_file() else []
+    logs = {path.name: read_curves(path) for path in sorted(run.iterdir()) if path.is_dir()}
+    curves = {name: lines for name, lines in logs.items() if lines}
+    page = render(numbers, costs, load_examples(run / "evaluate" / "examples"), curves)
+    with new_file(run / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    return run / "report.html"
+
+
+def render(
+    numbers: Mapping[str, Any],
+    stages: list[Mapping[str, Any]],
+    examples: Examples,
+    curves: Mapping[str, Mapping[str, Curve]],
+) -> str:
+    """The whole page."""
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    body = "".join(_sections(numbers, stages, examples, curves))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Unison: report</title><style>{css}</style></head>"
+        f"<body><main>{_header(numbers)}{body}</main><script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _header(numbers: Mapping[str, Any]) -> str:
+    facts = [f"{numbers['split']} split", f"{numbers['n']} sources a direction"]
+    if "preset" in numbers:
+        facts.append(f"preset {numbers['preset']}")
+    if "total" in numbers.get("seconds", {}):
+        facts.append(f"{html.duration(numbers['seconds']['total'])} from nothing to this page")
+    return (
+        '<p class="brand">Unison</p><h1>Any of four from any of four</h1>'
+        f'<p class="lede">{" · ".join(facts)}</p><div class="tiles">{html.tiles(numbers)}</div>'
+    )
+
+
+def _sections(
+    numbers: Mapping[str, Any],
+    stages: list[Mapping[str, Any]],
+    examples: Examples,
+    curves: Mapping[str, Mapping[str, Curve]],
+) -> list[str]:
+    joint = numbers["joint"]
+    low, high = joint["ci95"]
+    agreement = (
+        f"{html.share(joint['unconditional'])} of {joint['n']} samples drawn from nothing agree in"
+        " every factor that two or more modalities carry"
+        f" (95 %: {html.share(low)} to {html.share(high)});"
+        f" of real tuples, as read, {html.share(joint['reference'])} do."
+    )
+    return [
+        _section(
+            "The matrix",
+            "Large: strict over reference. Sources down, targets across; the dashed diagonal is a"
+            " variation of the source and stands apart.",
+            f'<div class="scroll">{html.matrix(numbers)}</div><details><summary>Every factor, size'
+            f" and latency</summary>{html.direction_table(numbers)}</details>",
+        ),
+        _section(
+            "Seen and heard",
+            "The first sources drawn of each modality, not the best, and what the run made of them."
+            " The four outputs of a row were sampled together. Press a spectrogram to hear it.",
+            f'<div class="scroll">{html.directions_grid(examples)}</div>',
+        ),
+        _section(
+            "From nothing",
+            agreement,
+            f'<div class="scroll">{html.joint_grid(examples)}</div>{html.joint_table(numbers)}',
+        ),
+        _section(
+            "Coverage of the real",
+            "On reader features; beside each figure, the same for other real signals.",
+            html.diversity_table(numbers),
+        ),
+        _section(
+            "The readers",
+            "Accuracy on real signals of this split; size as rank correlation.",
+            html.reader_table(numbers),
+        ),
+        _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
+        _section("What it cost", "", html.stage_table(stages)) if stages else "",
+        _section("How each number is defined", "", html.definitions()),
+        f"<footer>Data set {numbers['dataset'][:12]} · seed {numbers['seed']}</footer>",
+    ]
+
+
+def _section(title: str, note: str, content: str) -> str:
+    lead = f'<p class="lede">{note}</p>' if note else ""
+    return f"<section><h2>{title}</h2>{lead}{content}</section>"
+
+
+if __name__ == "__main__":
+    command(report)

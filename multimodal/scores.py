@@ -1,0 +1,191 @@
+"""From readings to the numbers of a report: directions, joint samples, diversity."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multimodal.directions import Readout
+from multimodal.metrics import (
+    agreement,
+    bootstrap_interval,
+    factor_accuracy,
+    frechet_distance,
+    matches,
+    mean,
+    precision_recall,
+    rank_correlation,
+    total_variation,
+)
+from multimodal.tuples import CARRIED, MODALITIES, Tuples
+
+LABELS = {"digit": 10, "colour": 8, "motion": 5}
+
+Readouts = Mapping[str, Readout]
+"""Modality to what its reader said."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was read."""
+
+    real: Tuples
+    """Real samples: the sources first, others behind them."""
+    n: int
+    """How many of the real samples were sources."""
+    read: Readouts
+    """What the readers say of the real samples."""
+    made: Mapping[str, Readouts]
+    """Source modality to what they say of the signals generated from it."""
+    joint: Readouts
+    """What they say of the joint unconditional samples."""
+
+
+def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """All numbers of a report; `seconds` of each source and target go beside them."""
+    directions = {
+        f"{source}->{target}": direction(results, source, target)
+        | {"latency_ms": round(1000 * seconds[source][target], 2)}
+        for source in MODALITIES
+        for target in MODALITIES
+    }
+    spread = {modality: diversity(results, modality) for modality in MODALITIES}
+    return {
+        "n": results.n,
+        "directions": directions,
+        "summary": summarise(directions),
+        "joint": joint(results),
+        "recall": {modality: row["recall"] for modality, row in spread.items()},
+        "diversity": spread,
+        "readers": {modality: reader(results, modality) for modality in MODALITIES},
+    }
+
+
+def strict_factors(source: str, target: str) -> tuple[str, ...]:
+    """Labels that the source determines and the target carries."""
+    return tuple(factor for factor in CARRIED[source] if factor in CARRIED[target])
+
+
+def direction(results: Results, source: str, target: str) -> dict[str, Any]:
+    """One cell of the matrix: what was asked for against what was read, beside its reference."""
+    factors, n = strict_factors(source, target), results.n
+    truth = {factor: labels[:n] for factor, labels in results.real.truth.items()}
+    made = results.made[source][target]
+    right = matches(made.labels, truth, factors)
+    strict, clusters = mean(right), results.real.instances[source][:n]
+    reference = _real_accuracy(results, source, factors) * _real_accuracy(results, target, factors)
+    return {
+        "n": n,
+        "strict": _round(strict),
+        "ci95": [_round(end) for end in bootstrap_interval(right.float(), clusters)],
+        "factors": {k: _round(v) for k, v in factor_accuracy(made.labels, truth, factors).items()},
+        "reference": _round(reference),
+        "ratio": _ratio(strict, reference),
+        "size": _size(results, source, target),
+    }
+
+
+def summarise(directions: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Means and minima over the twelve cross directions; the diagonal stands apart."""
+    cross = [row for name, row in directions.items() if len(set(name.split("->"))) == 2]
+    diagonal = [row for name, row in directions.items() if len(set(name.split("->"))) == 1]
+    return {
+        "strict_mean": _average(row["strict"] for row in cross),
+        "strict_min": min(row["strict"] for row in cross),
+        "ratio_mean": _average(row["ratio"] for row in cross),
+        "ratio_min": min(row["ratio"] for row in cross),
+        "size_mean": _average(row["size"]["correlation"] for row in cross),
+        "size_ratio_mean": _average(row["size"]["ratio"] for row in cross),
+        "diagonal_mean": _average(row["strict"] for row in diagonal),
+        "diagonal_ratio_mean": _average(row["ratio"] for row in diagonal),
+    }
+
+
+def joint(results: Results) -> dict[str, Any]:
+    """Whether signals sampled together from nothing agree, and whether they show all there is."""
+    readings = [results.joint[modality].labels for modality in MODALITIES]
+    agree = agreement(readings)
+    real = agreement([results.read[modality].labels for modality in MODALITIES])
+    return {
+        "n": len(agree),
+        "unconditional": _round(mean(agree)),
+        "ci95": [_round(x) for x in bootstrap_interval(agree.float(), torch.arange(len(agree)))],
+        "reference": _round(mean(real)),
+        "ratio": _ratio(mean(agree), mean(real)),
+        "factors": {
+            factor: _round(mean(agreement([{factor: r[factor]} for r in readings if factor in r])))
+            for factor in LABELS
+        },
+        "total_variation": _distance_from_real(results),
+    }
+
+
+def diversity(results: Results, modality: str) -> dict[str, Any]:
+    """Coverage of the real by what was generated, each beside the same figure of other real ones.
+
+    The generated set takes its i-th sample from one of the three other modalities in turn, so each
+    of the n sources counts once.
+    """
+    n = results.n
+    sources = [source for source in MODALITIES if source != modality]
+    rows = [results.made[sources[i % 3]][modality].features[i] for i in range(n)]
+    made, real = torch.stack(rows), results.read[modality].features[:n]
+    others = results.read[modality].features[n : 2 * n]
+    precision, recall = precision_recall(real, made)
+    row = {
+        "recall": _round(recall),
+        "precision": _round(precision),
+        "frechet": _round(frechet_distance(real, made)),
+    }
+    if len(others) < n:
+        return row
+    precision, recall = precision_recall(real, others)
+    floor = {"recall": recall, "precision": precision, "frechet": frechet_distance(real, others)}
+    return row | {f"{name}_real": _round(value) for name, value in floor.items()}
+
+
+def reader(results: Results, modality: str) -> dict[str, Any]:
+    """How well a reader reads real signals of this split."""
+    accuracy = factor_accuracy(
+        results.read[modality].labels, results.real.truth, CARRIED[modality]
+    ) | {"strict": _real_accuracy(results, modality, CARRIED[modality])}
+    size = rank_correlation(results.read[modality].size, results.real.size)
+    return {"n": len(results.real)} | {k: _round(v) for k, v in (accuracy | {"size": size}).items()}
+
+
+def _real_accuracy(results: Results, modality: str, factors: tuple[str, ...]) -> float:
+    return mean(matches(results.read[modality].labels, results.real.truth, factors))
+
+
+def _size(results: Results, source: str, target: str) -> dict[str, float]:
+    """Rank correlation of the size asked for with that measured, beside the readers' own."""
+    truth = results.real.size
+    asked = rank_correlation(results.made[source][target].size, truth[: results.n])
+    own = [rank_correlation(results.read[m].size, truth) for m in (source, target)]
+    reference = own[0] * own[1]
+    return {
+        "correlation": _round(asked),
+        "reference": _round(reference),
+        "ratio": _ratio(asked, reference),
+    }
+
+
+def _distance_from_real(results: Results) -> dict[str, float]:
+    """Distance of the labels' distribution in joint clips from that in real ones."""
+    made, real = results.joint["video"].labels, results.read["video"].labels
+    return {k: _round(total_variation(made[k], real[k], n)) for k, n in LABELS.items()}
+
+
+def _ratio(value: float, reference: float) -> float:
+    return _round(value / reference) if reference > 0 else 0.0
+
+
+def _average(values: Iterable[float]) -> float:
+    listed = list(values)
+    return _round(sum(listed) / len(listed))
+
+
+def _round(value: float | Tensor) -> float:
+    return round(float(value), 4)

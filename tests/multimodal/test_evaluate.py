@@ -1,0 +1,132 @@
+"""Identities and limits of the evaluation, on signals that are their own labels."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from multimodal import scores
+from multimodal.directions import make, read
+from multimodal.evaluate import measure
+from multimodal.tuples import CARRIED, MODALITIES, Tuples, pick
+
+SIZES = {"digit": 10, "colour": 8, "motion": 5}
+N = 60
+
+
+class LabelReader:
+    """Reads a signal that is a row (digit, colour, motion, size, nuisance...)."""
+
+    def __init__(self, modality):
+        self.modality = modality
+
+    def predict(self, signal):
+        columns = dict(zip(SIZES, signal.T, strict=False))
+        return {factor: columns[factor].long() for factor in CARRIED[self.modality]}
+
+    def size(self, signal):
+        return signal[:, 3]
+
+    def features(self, signal):
+        return signal[:, 3:]
+
+
+class Copier:
+    """Embeds a signal as itself and decodes it as itself: nothing is lost."""
+
+    def embed(self, signals):
+        return dict(signals)
+
+    def complete(self, observed, *, seeds):
+        rows = next(iter(observed.values())) if observed else _draw(len(seeds), seed=9)
+        return dict.fromkeys(MODALITIES, rows)
+
+    def decode(self, modality, embeddings, *, seeds):
+        return embeddings
+
+
+class Ignorer(Copier):
+    """Draws every modality on its own, whatever the source."""
+
+    def decode(self, modality, embeddings, *, seeds):
+        return _draw(len(embeddings), seed=MODALITIES.index(modality))
+
+
+def _draw(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = [torch.randint(n, (count,), generator=generator) for n in SIZES.values()]
+    rest = torch.rand(count, 4, generator=generator)
+    return torch.cat([torch.stack(labels, 1).float(), rest], 1)
+
+
+@pytest.fixture
+def real():
+    rows = _draw(5 * N, seed=0)
+    return Tuples(
+        signals=dict.fromkeys(MODALITIES, rows),
+        truth={factor: rows[:, i].long() for i, factor in enumerate(SIZES)},
+        size=rows[:, 3],
+        held_out=torch.zeros(len(rows), dtype=torch.bool),
+        instances={modality: torch.arange(len(rows)) for modality in MODALITIES},
+    )
+
+
+@pytest.fixture
+def readers():
+    return {modality: LabelReader(modality) for modality in MODALITIES}
+
+
+def test_a_system_that_loses_nothing_scores_one_everywhere(real, readers):
+    report, _ = measure(Copier(), readers, real, N, seed=0)
+    assert len(report["directions"]) == 16
+    for row in report["directions"].values():
+        assert (row["n"], row["strict"], row["reference"], row["ratio"]) == (N, 1.0, 1.0, 1.0)
+        assert row["ci95"] == [1.0, 1.0]
+        assert row["size"]["correlation"] == pytest.approx(1.0)
+    assert report["summary"]["ratio_min"] == report["summary"]["diagonal_mean"] == 1.0
+    assert report["joint"]["unconditional"] == report["joint"]["reference"] == 1.0
+    assert report["recall"] == dict.fromkeys(MODALITIES, 1.0)
+
+
+def test_a_system_that_ignores_its_source_scores_chance(real, readers):
+    report, _ = measure(Ignorer(), readers, real, N, seed=0)
+    assert report["summary"]["strict_mean"] < 0.1
+    assert report["joint"]["unconditional"] < 0.1
+    assert abs(report["summary"]["size_mean"]) < 0.3
+
+
+def test_strict_asks_for_motion_only_between_text_and_video():
+    assert scores.strict_factors("text", "video") == ("digit", "colour", "motion")
+    assert scores.strict_factors("video", "video") == ("digit", "colour", "motion")
+    assert scores.strict_factors("text", "image") == ("digit", "colour")
+    assert scores.strict_factors("audio", "video") == ("digit", "colour")
+
+
+def test_the_reference_is_the_product_of_the_readers_own_accuracies(real, readers):
+    wrong = real.truth | {"digit": real.truth["digit"].clone()}
+    wrong["digit"][: len(real) // 4] += 1  # a quarter of the labels no longer match the signals
+    row = _direction(replace(real, truth=wrong), readers, "image", "audio")
+    assert row["reference"] == pytest.approx(0.75**2, abs=1e-3)
+
+
+def _direction(real, readers, source, target):
+    readout = read(readers, real.signals)
+    made = {source: read(readers, {target: real.signals[target][:N]})}
+    results = scores.Results(real=real, n=N, read=readout, made=made, joint={})
+    return scores.direction(results, source, target)
+
+
+def test_the_diagonal_stands_apart_from_the_summary():
+    row = {"strict": 0.5, "ratio": 0.6, "size": {"correlation": 0.1, "ratio": 0.2}}
+    perfect = {"strict": 1.0, "ratio": 1.0, "size": {"correlation": 1.0, "ratio": 1.0}}
+    directions = {f"{s}->{t}": perfect if s == t else row for s in MODALITIES for t in MODALITIES}
+    summary = scores.summarise(directions)
+    assert (summary["strict_mean"], summary["strict_min"]) == (0.5, 0.5)
+    assert (summary["ratio_mean"], summary["diagonal_mean"]) == (0.6, 1.0)
+
+
+def test_batches_change_nothing(real, monkeypatch):
+    whole = make(Copier(), {"image": pick(real.signals["image"], range(N))}, list(range(N)))
+    monkeypatch.setattr("multimodal.directions.BATCH", 7)
+    parts = make(Copier(), {"image": pick(real.signals["image"], range(N))}, list(range(N)))
+    assert torch.equal(whole.signals["video"], parts.signals["video"])
