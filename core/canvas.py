@@ -27,7 +27,7 @@ from torch import Tensor
 Fit = Literal["auto", "plain"]
 """How a canvas becomes a square: by looking for a drawing on it, or not."""
 
-SCALES = (9 / 32, 23 / 32)
+SCALES = (13 / 32, 23 / 32)
 """Heights of a drawing, as a share of the square's, that are left as they are."""
 TARGET = 1 / 2
 """Height that any other drawing is brought to: 16 of 32 pixels."""
