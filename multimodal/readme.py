@@ -1,0 +1,117 @@
+"""Write a run's numbers into the README, each beside the command that measured it.
+
+python -m multimodal.readme --run runs/quickstart
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.cli import command
+from core.files import existing_file, new_file
+from multimodal.stages import Preset, stages
+
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+SUMMARY = {
+    "ratio_mean": "strict over reference, mean of the twelve cross directions",
+    "ratio_min": "the lowest of them",
+    "strict_mean": "strict, mean of the twelve cross directions",
+    "strict_min": "the lowest of them",
+    "diagonal_mean": "strict on the diagonal (variations), mean",
+}
+
+
+def fill_readme(run: Path = Path("runs/quickstart"), readme: Path = Path("README.md")) -> None:
+    """Replace what stands between the results markers by the tables of a run.
+
+    Args:
+        run: Folder with report.json.
+        readme: File with the markers.
+    """
+    report = json.loads(existing_file(run / "report.json").read_text(encoding="utf-8"))
+    text = existing_file(readme).read_text(encoding="utf-8")
+    filled = fill(text, results(report, run), str(readme))
+    with new_file(readme) as partial:
+        partial.write_text(filled, encoding="utf-8")
+    print(f"{readme}: results of {run}")
+
+
+def fill(text: str, content: str, name: str = "the text") -> str:
+    """Return the text with `content` between its markers."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{name} needs one {BEGIN} and behind it one {END}; put them back")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+
+
+def results(report: Mapping[str, Any], run: Path) -> str:
+    """Return all tables of a run as Markdown."""
+    measure = (
+        f"python -m multimodal.evaluate --run {run} --world {run / 'world'}"
+        f" --split {report['split']} --n {report['n']}"
+    )
+    parts = [
+        f"Measured on the {report['split']} split, {report['n']} sources a direction, by"
+        f" `{measure}` (data set {report['dataset'][:12]}, seed {report['seed']}); the definitions"
+        " stand at the end of `report.html`.",
+        _table(["number", "value", "command"], _headline(report, measure)),
+        _table(["direction", "strict", "95 %", "reference", "ratio"], _directions(report)),
+    ]
+    if "seconds" in report:
+        parts.append(_table(["stage", "time", "command"], _times(report, run)))
+    return "\n\n".join(parts)
+
+
+def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]]:
+    shown = {label: report["summary"][key] for key, label in SUMMARY.items()}
+    joint = report["joint"]
+    shown["joint samples from nothing that agree in all modalities"] = joint["unconditional"]
+    shown["the same of real tuples, as read"] = joint["reference"]
+    for modality, recall in report["recall"].items():
+        shown[f"recall of real signals, {modality}"] = recall
+    return [(label, _share(value), f"`{measure}`") for label, value in shown.items()]
+
+
+def _directions(report: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    for name, row in report["directions"].items():
+        low, high = row["ci95"]
+        interval = f"{_share(low)} to {_share(high)}"
+        values = (_share(row["strict"]), interval, _share(row["reference"]), _share(row["ratio"]))
+        yield (name.replace("->", " → "), *values)
+
+
+def _times(report: Mapping[str, Any], run: Path) -> Iterable[Sequence[str]]:
+    seconds, preset = report["seconds"], report.get("preset", "cpu")
+    commands = _stage_commands(run, preset)
+    for name, command_line in commands.items():
+        if name in seconds:
+            yield name, _duration(seconds[name]), f"`{command_line}`"
+    whole = "`make quickstart`" if preset == "cpu" else f"`make quickstart PRESET={preset}`"
+    yield "all training stages, added up", _duration(seconds["train"]), whole
+    yield "everything, start to report", _duration(seconds["total"]), whole
+
+
+def _stage_commands(run: Path, preset: Preset) -> dict[str, str]:
+    return {
+        stage.name: " ".join(["python -m", *stage.command(run / stage.name, False)[2:]])
+        for stage in stages(run, preset, smoke=False)
+    }
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+if __name__ == "__main__":
+    command(fill_readme)

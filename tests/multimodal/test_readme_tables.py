@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from core.cli import command
+from multimodal.readme import BEGIN, END, fill, fill_readme
+
+MODALITIES = ("text", "image", "audio", "video")
+
+
+@pytest.fixture
+def run(tmp_path):
+    row = {"strict": 0.9, "ci95": [0.85, 0.95], "reference": 0.96, "ratio": 0.9375}
+    names = ("ratio_mean", "ratio_min", "strict_mean", "strict_min", "diagonal_mean")
+    report = {
+        "split": "test",
+        "n": 250,
+        "dataset": "0123456789abcdef",
+        "seed": 0,
+        "preset": "cpu",
+        "directions": {f"{a}->{b}": row for a in MODALITIES for b in MODALITIES},
+        "summary": dict.fromkeys(names, 0.9),
+        "joint": {"unconditional": 0.75, "reference": 0.9},
+        "recall": dict.fromkeys(MODALITIES, 0.6),
+        "seconds": {"image": 125.0, "train": 900.4, "total": 1300.0},
+    }
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    return path
+
+
+def test_only_what_stands_between_the_markers_changes(run, page):
+    fill_readme(run, page)
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n")
+    assert text.endswith(f"\n{END}\nafter\n")
+    assert "old" not in text
+
+
+def test_filling_twice_equals_filling_once(run, page):
+    fill_readme(run, page)
+    once = page.read_text()
+    fill_readme(run, page)
+    assert page.read_text() == once
+
+
+def test_all_directions_and_measured_stages_have_a_row(run, page):
+    fill_readme(run, page)
+    text = page.read_text()
+    for source in MODALITIES:
+        for target in MODALITIES:
+            assert f"| {source} → {target} | 0.900 | 0.850 to 0.950 | 0.960 | 0.938 |" in text
+    assert "| image | 2 min 05 s | `python -m image.train --config configs/image/world.yaml" in text
+    assert "| video |" not in text
+    assert "| everything, start to report | 21 min 40 s | `make quickstart` |" in text
+
+
+@pytest.mark.parametrize(
+    "text", ["none", f"{BEGIN} only", f"{END} {BEGIN}", f"{BEGIN}{BEGIN}{END}"]
+)
+def test_a_page_without_both_markers_is_refused(text):
+    with pytest.raises(ValueError, match="put them back"):
+        fill(text, "content")
+
+
+def test_a_run_without_a_report_is_one_clear_line_and_changes_nothing(tmp_path, page, capsys):
+    before = page.read_text()
+    with pytest.raises(SystemExit) as stop:
+        command(fill_readme, ["--run", str(tmp_path), "--readme", str(page)])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'report.json'} does not exist")
+    assert page.read_text() == before
