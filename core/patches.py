@@ -43,7 +43,7 @@ class Patches(nn.Module):
 
     def fit(self, planes: Float[Tensor, "B 3 H W"]) -> None:
         """Take the principal components of training patches; tokens get unit variance overall."""
-        rows = rearrange(self._cut(planes), "B T P -> (B T) P").double()
+        rows = rearrange(self._cut(planes), "B T P -> (B T) P").cpu().double()  # MPS has no float64
         centred = rows - rows.mean(dim=0)
         variances, basis = torch.linalg.eigh(centred.T @ centred / len(rows))
         kept = variances.flip(0)[: self.channels].clamp_min(1e-8)

@@ -2,13 +2,15 @@ import torch
 from torch.testing import assert_close
 
 from core.denoiser import DenoiserConfig
-from core.jitter import jitter
 from core.flow_module import FlowTraining
+from core.jitter import jitter
 from core.noise import mix
 from core.sampling import FlowOptions
 from image import ImageConfig, ImageEncoder, ImageModule
 
-SMALL = ImageConfig(size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2, heads=2))
+SMALL = ImageConfig(
+    size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2, heads=2)
+)
 
 
 def overfitted(steps: int = 600):

@@ -49,7 +49,9 @@ def test_statistics_start_from_the_image_model_too(trained_image):
 
 def test_an_image_model_of_another_size_is_refused(trained_image):
     _, path = trained_image
-    other = VideoConfig(frames=3, size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2))
+    other = VideoConfig(
+        frames=3, size=16, patch=8, components=None, net=DenoiserConfig(width=64, depth=2)
+    )
     with pytest.raises(ValueError, match="does not fit the video network"):
         VideoModule(other, image_checkpoint=str(path), cond_dim=4)
 
