@@ -55,7 +55,7 @@ def augment_contrast(
     )
     moved_BHW = _warp(contrast, affine, "zeros").clamp(0, 1)
     weighted_BHW = moved_BHW ** draw(0.6, 1.6)[:, None, None]
-    noise_BHW = torch.randn(contrast.shape, generator=generator) * draw(0, 0.12)[:, None, None]
+    noise_BHW = torch.randn(contrast.shape, generator=generator) * draw(0.0, 0.12)[:, None, None]
     return (weighted_BHW + noise_BHW).clamp(0, 1)
 
 
@@ -68,7 +68,7 @@ def augment_spectrogram(
     """
     bins, frames = spectrogram.shape[1:]
     draw = _Draw(len(spectrogram), generator)
-    tract, rate, zero = draw(-0.2, 0.2).exp(), draw(0.75, 1.3), draw(0, 0)
+    tract, rate, zero = draw(-0.2, 0.2).exp(), draw(0.75, 1.3), draw(0.0, 0.0)
     # The warp turns about 0 Hz (-1 on the grid), the stretch about the clip's start.
     affine = _rows((rate, zero, rate - 1 + draw(-0.25, 0.25)), (zero, tract, tract - 1))
     warped_BKT = _warp(spectrogram, affine, "border")
@@ -76,7 +76,7 @@ def augment_spectrogram(
     hiss_BKT = 0.3 * torch.randn(spectrogram.shape, generator=generator)
     room_BKT = draw(math.log(FLOOR) - 1, math.log(0.01))[:, None, None] + hiss_BKT
     noisy_BKT = torch.logaddexp(coloured_BKT, room_BKT)
-    masked = _band(draw, frames, 8)[:, None] | _band(draw, bins, 10)[..., None]
+    masked = _band(draw, frames, 8.0)[:, None] | _band(draw, bins, 10.0)[..., None]
     return torch.where(masked, room_BKT, noisy_BKT)
 
 
@@ -107,7 +107,7 @@ def _microphone(draw: _Draw, bins: int) -> Float[Tensor, "B K"]:
     return sum(draw(-0.9, 0.9)[:, None] * torch.cos(n * place_K) for n in range(1, 5))
 
 
-def _band(draw: _Draw, length: int, longest: int) -> Tensor:
+def _band(draw: _Draw, length: int, longest: float) -> Tensor:
     """A random stretch of up to `longest` places: Bool[B length]."""
-    start, width, place = draw(0, length), draw(0, longest), torch.arange(length)
+    start, width, place = draw(0.0, float(length)), draw(0.0, longest), torch.arange(length)
     return (place >= start[:, None]) & (place < (start + width)[:, None])
