@@ -36,9 +36,9 @@ class VideoEncoder(nn.Module):
         w = config.width
         self.frame = nn.Sequential(
             conv_stage(3, w, stride=2),
-            conv_stage(w, 2 * w),
+            conv_stage(w, 2 * w, pool=2),
             conv_stage(2 * w, 4 * w, pool=2),
-            conv_stage(4 * w, 4 * w, pool=2),
+            conv_stage(4 * w, 4 * w),
         )
         self.across = conv_stage(2 * 4 * w, 4 * w)
         self.head = nn.Linear(2 * 4 * w, config.embedding)
