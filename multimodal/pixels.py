@@ -16,9 +16,10 @@ from multimodal.factors import COLOUR_RGB, COLOURS, MOTIONS
 # An ink this dark is black, one this pale is white (or grey); every other is named by its hue.
 BLACK_VALUE = 0.25
 WHITE_SATURATION = 0.25
-# Of the strongest contrast in a picture: what counts as ink, and what as the edge of a stroke.
+# Of the strongest contrast in a picture: what counts as ink, as the edge of a stroke, as nothing.
 INK = 0.75
 EDGE = 0.4
+NOISE = 0.15
 # Contrast of a picture below which there is no object to speak of (of 1: black on white).
 VISIBLE = 0.1
 # Pixels between the first and the last frame below which an object stands still.
@@ -130,9 +131,12 @@ def _centre(contrast: Float[Tensor, "B H W"]) -> Float[Tensor, "B 2"]:
 
 
 def _height(contrast: Float[Tensor, "B H W"]) -> Float[Tensor, "B"]:
-    """Rows from the first to the last that hold an edge."""
+    """Rows from the first to the last that hold an edge; both ends count by their strength."""
     profile_BH = contrast.amax(2)
     held = profile_BH >= EDGE
-    first = held.float().argmax(1)
-    last = held.shape[1] - 1 - held.flip(1).float().argmax(1)
-    return (last - first + 1).float()
+    rows_H = torch.arange(held.shape[1])
+    first_B1 = held.float().argmax(1, keepdim=True)
+    last_B1 = held.shape[1] - 1 - held.flip(1).float().argmax(1, keepdim=True)
+    outside_BH = torch.maximum(first_B1 - rows_H, rows_H - last_B1)
+    end_BH = ((profile_BH - NOISE) / (1 - 2 * NOISE)).clamp(0, 1) * (outside_BH <= 1)
+    return torch.where(outside_BH < 0, 1.0, end_BH).sum(1)
