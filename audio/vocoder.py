@@ -46,7 +46,7 @@ class VocoderConfig:
     """Samples that a filter acts on."""
     pitches: int = 96
     """Steps of the pitch that the network chooses among, evenly in octaves."""
-    corrections: int = 4
+    corrections: int = 8
     """Times that the result is scaled towards the spectra asked for."""
 
     def __post_init__(self):
@@ -135,7 +135,8 @@ class Vocoder(nn.Module):
     def forward(self, mel: Float[Tensor, "B M F"]) -> Float[Tensor, "B S"]:
         """Return waveforms with those spectra."""
         controls = self.controls(mel)
-        return self.synthesise(mel, controls, self.pitch(controls.pitch_logits))
+        pitch = self.pitch(controls.pitch_logits)
+        return self.synthesise(mel, controls, pitch, self.config.corrections)
 
     def controls(self, mel: Float[Tensor, "B M F"]) -> Controls:
         """Read pitch and filters from spectra."""
@@ -154,7 +155,11 @@ class Vocoder(nn.Module):
         return (near @ self.log_pitches).exp()
 
     def synthesise(
-        self, mel: Float[Tensor, "B M F"], controls: Controls, pitch: Float[Tensor, "B F2"]
+        self,
+        mel: Float[Tensor, "B M F"],
+        controls: Controls,
+        pitch: Float[Tensor, "B F2"],
+        corrections: int,
     ) -> Float[Tensor, "B S"]:
         """Filter pulses and noise, and correct the result."""
         config, geometry = self.config, self.log_mel.config
@@ -163,7 +168,7 @@ class Vocoder(nn.Module):
         voice = stft(source, self.window, config.hop) * self._filter(controls.pulse_gain)
         breath = stft(noise, self.window, config.hop) * self._filter(controls.noise_gain)
         wave, target = istft(voice + breath, self.window, config.hop), self._audible(mel)
-        for _ in range(config.corrections):
+        for _ in range(corrections):
             wave = self._correct(wave, target)
         return wave
 

@@ -33,6 +33,7 @@ class VocoderModule(TrainedModule):
         crop: int = 25,
         noise: float = 0.15,
         pitch_weight: float = 0.2,
+        corrections: int = 2,
         seed: int = 0,
     ):
         """Build the vocoder.
@@ -45,6 +46,7 @@ class VocoderModule(TrainedModule):
             noise: Largest deviation of the noise added to standardised spectra: generated ones are
                 not perfect either.
             pitch_weight: Weight of the pitch's cross-entropy beside the spectral losses.
+            corrections: Corrections in training, which cost time: fewer than in use will do.
             seed: Seed of crops and noise; linked from --seed_everything.
         """
         super().__init__(optim, seed)
@@ -52,6 +54,7 @@ class VocoderModule(TrainedModule):
             raise ValueError(f"crop is {crop} but must be 2 frames or more")
         self.save_hyperparameters(logger=False)
         self.crop, self.noise, self.pitch_weight = crop, noise, pitch_weight
+        self.corrections = corrections
         self.vocoder = Vocoder(model, mel)
 
     def on_fit_start(self) -> None:
@@ -100,7 +103,8 @@ class VocoderModule(TrainedModule):
         controls = self.vocoder.controls(mel + amount * noise)
         voiced = ~true.isnan()
         heard = self.vocoder.pitch(controls.pitch_logits).detach()
-        drawn = self.vocoder.synthesise(mel, controls, torch.where(voiced, true, heard))
+        followed = torch.where(voiced, true, heard)
+        drawn = self.vocoder.synthesise(mel, controls, followed, self.corrections)
         return {
             "stft": stft_loss(drawn, wave, WINDOWS),
             "mel": (self.vocoder.log_mel(drawn) - self.vocoder.log_mel(wave)).abs().mean(),
