@@ -16,6 +16,7 @@ VERSION = 1
 """Layout of the `unison` entry; raised when an older reader could misread it."""
 
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -139,7 +140,7 @@ def with_tags(dumped: Any, plain: Any) -> Any:
     return {k: with_tags(v, plain.get(k)) for k, v in dumped.items()}
 
 
-def from_plain(cls: type[M], init: dict[str, Any]) -> M:
+def from_plain(cls: type[T], init: dict[str, Any]) -> T:
     """Construct a class from plain values; the constructor's types say what each becomes."""
     from jsonargparse import ArgumentParser
 

@@ -12,8 +12,9 @@ from core.files import existing_file
 
 def read_embeddings(path: str | Path, count: int, width: int) -> Float[Tensor, "N E"]:
     """Return `count` unit vectors from a .npy file of one [E] or several [N, E], used in turn."""
+    file = existing_file(path)
     try:
-        values = np.load(existing_file(path), allow_pickle=False)
+        values = np.load(file, allow_pickle=False)
     except ValueError as error:
         raise ValueError(
             f"{path} is no .npy array of numbers ({error}); save it with numpy.save"

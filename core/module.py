@@ -1,6 +1,7 @@
 """What every LightningModule of the project shares: seeds, optimiser, checkpoint identity."""
 
 import inspect
+from types import FrameType
 from typing import Any, ClassVar
 
 import lightning as L
@@ -31,10 +32,13 @@ class TrainedModule(L.LightningModule):
         Lightning's own version keeps the command line's plain values instead when it is used from
         there, which forget the type of a choice.
         """
-        caller = inspect.currentframe().f_back  # pyright: ignore[reportOptionalMemberAccess]
+        frame = inspect.currentframe()
+        while frame is not None and not _is_constructor_of(self, frame):
+            frame = frame.f_back  # a type checker's wrapper may stand between
+        assert frame is not None, "save_hyperparameters is for constructors"
         ignored = {"self", *([ignore] if isinstance(ignore, str) else ignore)}
         names = inspect.signature(type(self).__init__).parameters.keys() - ignored
-        self.hparams.update({n: caller.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
+        self.hparams.update({n: frame.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
 
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""
@@ -72,3 +76,14 @@ class TrainedModule(L.LightningModule):
         checkpoint.pop("hyper_parameters", None)
         checkpoint.pop("hparams_name", None)
         checkpoint["unison"] = describe(self) | self.provenance | {"seed": self.seed}
+
+
+def _is_constructor_of(module: TrainedModule, frame: FrameType) -> bool:
+    """Tell whether a frame is the constructor of the module's own class."""
+    own = type(module).__init__.__qualname__.rpartition(".")[0]
+    code = frame.f_code
+    return (
+        code.co_name == "__init__"
+        and code.co_qualname.startswith(own)
+        and frame.f_locals.get("self") is module
+    )

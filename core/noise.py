@@ -37,7 +37,7 @@ def uniform(
     seeds: Int[Tensor, "B"], shape: Sequence[int] = (), *, stream: int = 0
 ) -> Float[Tensor, "B *_"]:
     """Draw from (0, 1), `shape` values a seed; another stream is independent."""
-    return (_bits(seeds, shape, stream).to(torch.float32) + 0.5) * 2.0**-24
+    return (_bits(seeds, shape, stream).to(torch.float32) + 0.5) * 2.0**-23  # exact: 24 bits
 
 
 def normal(
@@ -61,7 +61,7 @@ def _bits(seeds: Int[Tensor, "B"], shape: Sequence[int], stream: int) -> Int[Ten
     count = max(1, math.prod(shape))
     start = mix(seeds, stream)
     counter = torch.arange(1, count + 1, device=seeds.device) * _GOLDEN
-    return _shift_right(_splitmix(start[:, None] + counter), 40).reshape(len(seeds), *shape)
+    return _shift_right(_splitmix(start[:, None] + counter), 41).reshape(len(seeds), *shape)
 
 
 def _splitmix(z: Int[Tensor, "*_"]) -> Int[Tensor, "*_"]:

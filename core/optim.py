@@ -169,9 +169,7 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
     nothing.
     """
     inner = any(part in name for part in ("blocks.", "mixers.")) and "modulation" not in name
-    return (parameter.ndim == 2 and inner) or (
-        parameter.ndim > 3 and parameter.shape[1] > 3
-    )
+    return (parameter.ndim == 2 and inner) or (parameter.ndim > 3 and parameter.shape[1] > 3)
 
 
 def orthogonalise(g: Float[Tensor, "M R C"], steps: int = 5) -> Float[Tensor, "M R C"]:
