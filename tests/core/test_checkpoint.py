@@ -13,7 +13,7 @@ def test_a_configuration_survives_the_way_through_plain_values(rule):
 
 
 def write(path, **changes):
-    module = ImageModule(ImageConfig(size=8, patch=4))
+    module = ImageModule(ImageConfig(size=8, patch=4, components=None))
     checkpoint = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(checkpoint)
     checkpoint["unison"] |= changes
