@@ -53,10 +53,11 @@ def load_examples(folder: Path) -> Examples:
     return Examples(sources, {k.removesuffix("->"): v for k, v in groups.items()}, joint)
 
 
-def filmstrip(clip: Tensor) -> Tensor:
-    """Frames of a clip [F 3 H W] side by side, a pixel of grey between them: [3 H W2]."""
-    padded = torch.nn.functional.pad(clip, (0, 1), value=0.0)
-    return rearrange(padded, "F C H W -> C H (F W)")[..., :-1]
+def filmstrip(clip: Tensor, columns: int) -> Tensor:
+    """Frames of a clip [F 3 H W] in rows of so many, a pixel of grey between: [3 H2 W2]."""
+    padded = torch.nn.functional.pad(clip, (0, 1, 0, 1), value=0.0)
+    sheet = rearrange(padded, "(R K) C H W -> C (R H) (K W)", K=columns)
+    return sheet[:, :-1, :-1]
 
 
 def _quantise(signal: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def line_chart(curves: Mapping[str, Curve]) -> str:
     ys = sorted(y for curve in curves.values() for _, y in curve)
     # The first losses tower over the rest: cut the axis at the 98th percentile of the points.
     low, high = ys[0], max(ys[math.ceil(0.98 * (len(ys) - 1))], ys[0] + 1e-9)
-    y_ticks, x_ticks = _ticks(low, high, 4), _ticks(0.0, max(*xs, 1.0), 3)
+    y_ticks, x_ticks = _ticks(low, high, 4), _ticks(0.0, max(*xs, 1.0), 4)
     low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -27,22 +27,22 @@ def save_grid(examples: Examples, path: Path, k: int = 0) -> None:
     style = {"font.family": "serif", "font.size": 10, "text.color": INK}
     with plt.rc_context(style):
         figure, axes = plt.subplots(4, 5, figsize=(12, 6.6), width_ratios=[1, 1, 1, 1, 2.7])
-        columns = ("given", "text", "image", "audio", "video")
+        titles = ("given", "to text", "to image", "to audio", "to video")
         for row, source in zip(axes, MODALITIES, strict=True):
-            _show(row[0], source, examples.sources[source][k])
+            _show(row[0], source, examples.sources[source][k], columns=2)
             for axis, target in zip(row[1:], MODALITIES, strict=True):
                 _show(axis, target, examples.outputs[source][target][k])
             for spine in row[0].spines.values():
                 spine.set(edgecolor=INK, linewidth=1.6)
-        for axis, title in zip(axes[0], columns, strict=True):
-            axis.set_title(title if title == "given" else f"to {title}", color=SOFT, fontsize=11)
+        for axis, title in zip(axes[0], titles, strict=True):
+            axis.set_title(title, color=SOFT, fontsize=11)
         figure.tight_layout(pad=0.6)
         with new_file(path) as partial:
             figure.savefig(partial, dpi=110, facecolor="white")
         plt.close(figure)
 
 
-def _show(axis: Axes, modality: str, signal: Any) -> None:
+def _show(axis: Axes, modality: str, signal: Any, *, columns: int = 4) -> None:
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set(edgecolor=LINE, linewidth=0.8)
@@ -54,7 +54,7 @@ def _show(axis: Axes, modality: str, signal: Any) -> None:
         case "audio":
             axis.imshow(spectrogram(signal), aspect="auto", interpolation="bilinear")
         case "video":
-            axis.imshow(_pixels(filmstrip(signal)), interpolation="nearest")
+            axis.imshow(_pixels(filmstrip(signal, columns)), interpolation="nearest")
 
 
 def _pixels(image: Tensor) -> np.ndarray:

@@ -96,7 +96,7 @@ def diversity_table(report: Mapping[str, Any]) -> str:
     rows = [
         [modality]
         + [share(row.get(k)) for k in ("recall", "recall_real", "precision", "precision_real")]
-        + [number(row.get(k)) for k in ("frechet", "frechet_real")]
+        + [number(row.get(k), 3) for k in ("frechet", "frechet_real")]
         for modality, row in report["diversity"].items()
     ]
     return table(head, rows)
@@ -117,7 +117,7 @@ def joint_table(report: Mapping[str, Any]) -> str:
     joint = report["joint"]
     factors = list(joint["factors"])
     rows = [
-        ["all four agree", *(share(joint["factors"][factor]) for factor in factors)],
+        ["all agree", *(share(joint["factors"][factor]) for factor in factors)],
         ["total variation", *(share(joint["total_variation"][factor]) for factor in factors)],
     ]
     return table(["", *factors], rows)
