@@ -104,7 +104,8 @@ def _warp(
 def _microphone(draw: _Draw, bins: int) -> Float[Tensor, "B K"]:
     """A smooth random response: four cosines over the frequencies, in log magnitude."""
     place_K = torch.linspace(0, math.pi, bins)
-    return sum(draw(-0.9, 0.9)[:, None] * torch.cos(n * place_K) for n in range(1, 5))
+    waves = [draw(-0.9, 0.9)[:, None] * torch.cos(n * place_K) for n in range(1, 5)]
+    return torch.stack(waves).sum(0)
 
 
 def _band(draw: _Draw, length: int, longest: float) -> Tensor:

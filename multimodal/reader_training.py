@@ -104,10 +104,11 @@ def fit(
     for _ in track(range(training.steps), title, disable=not title):
         rows = torch.randint(len(prepared), (training.batch,), generator=generator)
         scores = reader.logits(reader.encode(reader.augment(prepared[rows], generator)))
-        loss = sum(
+        losses = [
             F.cross_entropy(score, truth[factor][rows], label_smoothing=training.smoothing)
             for factor, score in scores.items()
-        )
+        ]
+        loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -8,7 +8,7 @@ text is read by the exact parser.
     python -m multimodal.readers --world data/world --out runs/quickstart/readers
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -84,7 +84,7 @@ class NetReader(nn.Module):
     heads_of: ClassVar[dict[str, int]] = {"digit": 10}
     """Factor to number of labels."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: ResidualNet | PooledNet | SpectrogramNet):
         super().__init__()
         self.net = net
         heads = {factor: nn.Linear(net.width, n) for factor, n in self.heads_of.items()}
@@ -96,6 +96,10 @@ class NetReader(nn.Module):
 
     def augment(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
         """The same, made harder: for training."""
+        raise NotImplementedError
+
+    def size(self, signal: Tensor) -> Float[Tensor, "B"]:
+        """A measure that rises with the size, by plain code."""
         raise NotImplementedError
 
     def encode(self, prepared: Tensor) -> Float[Tensor, "B D"]:
@@ -206,7 +210,7 @@ class AudioReader(NetReader):
         return -hertz.log2()
 
 
-NETS: dict[str, type[NetReader]] = {
+NETS: dict[str, Callable[[], NetReader]] = {
     "image": ImageReader,
     "audio": AudioReader,
     "video": VideoReader,

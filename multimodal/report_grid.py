@@ -24,8 +24,7 @@ INK, SOFT, LINE = "#1c1b19", "#6a675f", "#cfcac0"
 
 def save_grid(examples: Examples, path: Path, k: int = 0) -> None:
     """Draw the k-th source of each modality and what each target made of it."""
-    style = {"font.family": "serif", "font.size": 10, "text.color": INK}
-    with plt.rc_context(style):
+    with plt.rc_context({"font.family": "serif", "font.size": 10, "text.color": INK}):
         figure, axes = plt.subplots(4, 5, figsize=(12, 6.6), width_ratios=[1, 1, 1, 1, 2.7])
         titles = ("given", "to text", "to image", "to audio", "to video")
         for row, source in zip(axes, MODALITIES, strict=True):
