@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class VideoDenoiser(nn.Module):
         self.frames, self.head_width = config.frames, net.width // net.heads
         self.register_buffer("positions", codec.positions, persistent=False)
         self.plane = Denoiser(net, codec.channels, codec.plane.positions, cond_dim)
+        self.moment = nn.Parameter(torch.zeros(config.frames, 1, net.width))
         self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(net.depth))
         self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(net.depth))
 
@@ -69,6 +71,8 @@ class VideoDenoiser(nn.Module):
         inside = rotary_angles(plane.positions, self.head_width)
         across = rotary_angles(self.positions, self.head_width)
         h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
+        # Rotary positions tell differences only; which way a digit moves needs the frame's number.
+        h = h + self.moment.repeat(len(x), 1, 1)
         for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
             h = block(h, context, inside)
             clip = rearrange(h, "(B F) T D -> B (F T) D", F=frames)

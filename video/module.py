@@ -88,7 +88,7 @@ class VideoModule(FlowModule):
         seeds: Sequence[int],
         first_frame: Float[Tensor, "B 3 H W"] | None = None,
     ) -> Float[Tensor, "B F 3 H W"]:
-        """Return one clip a seed; with `first_frame` the clip goes on from it."""
+        """Return one clip a seed; with `first_frame` the clip begins with it and goes on from it."""
         if first_frame is None:
             return super().generate(cond, options, seeds=seeds)
         noise = normal(seeds_tensor(seeds, self.device), self.token_shape)
@@ -96,7 +96,9 @@ class VideoModule(FlowModule):
         known = torch.zeros(self.net.frames, dtype=torch.bool, device=self.device)
         known[0] = True
         start = torch.cat([tokens, noise[:, tokens.shape[1] :]], dim=1)
-        return self.codec.decode(solve(self.guided_velocity(cond, options, known), start, options))
+        clips = self.codec.decode(solve(self.guided_velocity(cond, options, known), start, options))
+        clips[:, 0] = first_frame  # not the codec's approximation of it
+        return clips
 
     def write_samples(self, stem: Path, batch: dict[str, Any]) -> None:
         """Write an animation: real clips above, samples from their embeddings below."""

@@ -15,7 +15,7 @@ SMALL = ImageConfig(
 
 def overfitted(steps: int = 600):
     torch.manual_seed(0)
-    module = ImageModule(SMALL, FlowTraining("x"), cond_dim=4)
+    module = ImageModule(SMALL, FlowTraining("x", cond_noise=0.1), cond_dim=4)
     images = torch.randn(4, 3, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3).clamp(-1, 1)
     cond = torch.eye(4)
     module.codec.fit(images)
