@@ -1,5 +1,7 @@
 """MelCodec: a waveform as a short sequence of log-mel frames, and back."""
 
+import math
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -8,24 +10,23 @@ from torch import Tensor, nn
 from audio.mel import LogMel, MelConfig
 from audio.spectrum import griffin_lim
 from audio.vocoder import Vocoder
+from core.components import Components
 
 
 class MelCodec(nn.Module):
-    """Waveforms to log-mel tokens, standardised per band; back by a trained vocoder.
+    """Waveforms to log-mel tokens in their principal components; back by a trained vocoder.
 
     Without one, or before it is trained, Griffin-Lim takes its place.
     """
 
     positions: Int[Tensor, "T 1"]
-    mean: Float[Tensor, "M"]
-    std: Float[Tensor, "M"]
-    fitted: Tensor
 
     def __init__(
         self,
         config: MelConfig,
         samples: int,
         frames_per_token: int = 1,
+        components: int | None = None,
         vocoder: Vocoder | None = None,
     ):
         """Lay out the tokens.
@@ -34,6 +35,7 @@ class MelCodec(nn.Module):
             config: The geometry of the spectra.
             samples: Length of every waveform.
             frames_per_token: Frames side by side in one token: fewer and wider tokens.
+            components: Principal components that a token keeps; None keeps all.
             vocoder: Makes the waveforms; its weights travel with the codec and do not learn here.
         """
         super().__init__()
@@ -43,43 +45,41 @@ class MelCodec(nn.Module):
                 f"{config.hop}; choose a hop and frames_per_token whose product divides them"
             )
         self.config, self.samples, self.frames_per_token = config, samples, frames_per_token
-        self.channels = config.mels * frames_per_token
         self.log_mel, self.vocoder = LogMel(config), vocoder
         if vocoder is not None:
             vocoder.requires_grad_(False)
+        self.components = Components(config.mels * frames_per_token, components)
+        self.channels = self.components.channels
         tokens = samples // config.hop // frames_per_token
         self.register_buffer("positions", torch.arange(tokens)[:, None], persistent=False)
-        self.register_buffer("mean", torch.zeros(config.mels))
-        self.register_buffer("std", torch.ones(config.mels))
-        self.register_buffer("fitted", torch.tensor(False))
 
-    @torch.no_grad()
+    @property
+    def fitted(self) -> bool:
+        """Whether the components were taken from data."""
+        return bool(self.components.fitted)
+
     def fit(self, signal: Float[Tensor, "B S"]) -> None:
-        """Take mean and standard deviation of each band from training data.
-
-        Deviations are at least 1: the topmost bands are nearly always silent, and would turn their
-        few sounds into outliers.
-        """
-        mel = self.log_mel(signal)
-        self.mean.copy_(mel.mean(dim=(0, 2)))
-        self.std.copy_(mel.std(dim=(0, 2)).clamp_min(1.0))
-        self.fitted.fill_(True)
+        """Take the principal components of training data."""
+        self.components.fit(rearrange(self._rows(signal), "B T P -> (B T) P"))
 
     def encode(self, signal: Float[Tensor, "B S"]) -> Float[Tensor, "B T C"]:
-        """Return standardised tokens."""
+        """Return tokens of unit variance overall."""
         if signal.shape[1] != self.samples:
             raise ValueError(
                 f"{signal.shape[1]} samples came but the model expects {self.samples}; read the "
                 f"data with --data.seconds={self.samples / self.config.rate}"
             )
-        mel = (self.log_mel(signal) - self.mean[:, None]) / self.std[:, None]
-        return rearrange(mel, "B M (T p) -> B T (p M)", p=self.frames_per_token)
+        return self.components.encode(self._rows(signal))
 
     def spectra(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B M F"]:
         """Return the log-mel spectra that tokens stand for, none below the floor."""
-        mel = rearrange(tokens, "B T (p M) -> B M (T p)", p=self.frames_per_token)
-        floor = torch.tensor(self.config.floor).log().to(mel)
-        return (mel * self.std[:, None] + self.mean[:, None]).maximum(floor)
+        rows = self.components.decode(tokens)
+        mel = rearrange(rows, "B T (p M) -> B M (T p)", p=self.frames_per_token)
+        return mel.clamp_min(math.log(self.config.floor))
+
+    def _rows(self, signal: Float[Tensor, "B S"]) -> Float[Tensor, "B T P"]:
+        mel = self.log_mel(signal)
+        return rearrange(mel, "B M (T p) -> B T (p M)", p=self.frames_per_token)
 
     def decode(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B S"]:
         """Return waveforms in [-1, 1]."""

@@ -16,6 +16,8 @@ class AudioConfig:
     """Samples a sound: 1.3 s."""
     frames_per_token: int = 1
     """Spectra side by side in one token."""
+    components: int | None = None
+    """Principal components that a token keeps; None keeps all."""
     mel: MelConfig = field(default_factory=MelConfig)
     """The spectra."""
     net: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -27,5 +29,7 @@ class AudioConfig:
 def build(config: AudioConfig, cond_dim: int) -> tuple[MelCodec, Denoiser]:
     """Return the codec and the network that reads its tokens."""
     vocoder = Vocoder(config.vocoder, config.mel)
-    codec = MelCodec(config.mel, config.samples, config.frames_per_token, vocoder)
+    codec = MelCodec(
+        config.mel, config.samples, config.frames_per_token, config.components, vocoder
+    )
     return codec, Denoiser(config.net, codec.channels, codec.positions, cond_dim)

@@ -12,7 +12,9 @@ def rows(values: int = 12) -> torch.Tensor:
 def test_all_components_lose_nothing():
     components = Components(12)
     components.fit(rows())
-    torch.testing.assert_close(components.decode(components.encode(rows())), rows(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        components.decode(components.encode(rows())), rows(), atol=1e-5, rtol=0
+    )
 
 
 def test_before_fit_the_components_are_the_values():
