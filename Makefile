@@ -31,7 +31,7 @@ test: $(READY) lint
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pyright
+	$(RUN) -m pyright --pythonpath $(RUN)
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 clean:

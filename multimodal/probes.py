@@ -76,7 +76,7 @@ def _scores(modality: str, train: dict[str, Any], val: dict[str, Any]) -> dict[s
         probe = LogisticRegression(C=100, max_iter=500).fit(x, y)
         scores[factor] = float(probe.score(x_val, y_val))
     y, y_val = ([row["size"] for row in split["factors"]] for split in (train, val))
-    scores["size"] = float(spearmanr(Ridge(0.01).fit(x, y).predict(x_val), y_val).statistic)
+    scores["size"] = float(spearmanr(Ridge(0.01).fit(x, y).predict(x_val), y_val)[0])  # pyright: ignore
     return scores
 
 

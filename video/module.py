@@ -88,7 +88,7 @@ class VideoModule(FlowModule):
         seeds: Sequence[int],
         first_frame: Float[Tensor, "B 3 H W"] | None = None,
     ) -> Float[Tensor, "B F 3 H W"]:
-        """Return one clip a seed; with `first_frame` the clip begins with it and goes on from it."""
+        """Return one clip a seed; with `first_frame` the clip begins with it and goes on."""
         if first_frame is None:
             return super().generate(cond, options, seeds=seeds)
         noise = normal(seeds_tensor(seeds, self.device), self.token_shape)
