@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ class Runner:
             "name": running.stage.name,
             "kind": running.stage.kind,
             "seconds": round(time.monotonic() - running.started, 1),
+            "ended": round(time.time(), 1),
             "cpu_seconds": round(cpu, 1),
             "peak_memory_mb": round(usage.ru_maxrss / 1024, 1),
             "joules": cost.get("joules", round(cpu * WATTS_PER_CPU, 1)),
@@ -178,13 +180,25 @@ def finish(out: Path, preset: Preset, rows: dict[str, dict[str, Any]], total: fl
 
     write_stages(out, rows)
     report = _read_json(out / "evaluate" / "report.json")
-    training = [row["seconds"] for row in rows.values() if row["kind"] == "train"]
     seconds = {name: row["seconds"] for name, row in rows.items()}
     report["preset"] = preset
-    report["seconds"] = seconds | {"train": round(sum(training), 1), "total": round(total, 1)}
+    report["seconds"] = seconds | {
+        "train": round(training_seconds(rows.values()), 1),
+        "total": round(total, 1),
+    }
     _write_json(out / "report.json", report)
     write_html(out)
     print(f"report: {out / 'report.html'}")
+
+
+def training_seconds(rows: Iterable[dict[str, Any]]) -> float:
+    """Return the wall time in which at least one training stage ran."""
+    training = [row for row in rows if row["kind"] == "train"]
+    total, until = 0.0, 0.0
+    for begin, end in sorted((row["ended"] - row["seconds"], row["ended"]) for row in training):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def write_stages(out: Path, rows: dict[str, dict[str, Any]]) -> None:

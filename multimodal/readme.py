@@ -15,9 +15,9 @@ from multimodal.stages import Preset, stages
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SUMMARY = {
     "ratio_mean": "strict over reference, mean of the twelve cross directions",
-    "ratio_min": "the lowest of them",
+    "ratio_min": "strict over reference, the lowest of the twelve",
     "strict_mean": "strict, mean of the twelve cross directions",
-    "strict_min": "the lowest of them",
+    "strict_min": "strict, the lowest of the twelve",
     "diagonal_mean": "strict on the diagonal (variations), mean",
 }
 
@@ -88,7 +88,7 @@ def _times(report: Mapping[str, Any], run: Path) -> Iterable[Sequence[str]]:
         if name in seconds:
             yield name, _duration(seconds[name]), f"`{command_line}`"
     whole = "`make quickstart`" if preset == "cpu" else f"`make quickstart PRESET={preset}`"
-    yield "all training stages, added up", _duration(seconds["train"]), whole
+    yield "training, two stages side by side", _duration(seconds["train"]), whole
     yield "everything, start to report", _duration(seconds["total"]), whole
 
 

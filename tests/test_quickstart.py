@@ -12,7 +12,7 @@ from core.cli import command
 from multimodal import quickstart as runner
 from multimodal import stages as planning
 from multimodal.progress import makespan
-from multimodal.quickstart import Runner, quickstart
+from multimodal.quickstart import Runner, quickstart, training_seconds
 from multimodal.stages import Stage, stages
 
 NAMES = ("alignment", "prior", "text", "image", "audio", "video")
@@ -218,3 +218,11 @@ def test_the_makespan_is_that_of_the_busiest_lane(plan, jobs, minutes):
 def test_the_makespan_leaves_out_what_is_done():
     assert makespan(CHAIN, CHAIN[1:], 2) == 6
     assert makespan(CHAIN, [], 2) == 0
+
+
+def test_training_time_counts_stages_side_by_side_once():
+    def row(ended: float, seconds: float, kind: str = "train"):
+        return {"ended": ended, "seconds": seconds, "kind": kind}
+
+    rows = [row(10, 10), row(15, 10), row(100, 5), row(60, 30, "measure")]
+    assert training_seconds(rows) == 20
