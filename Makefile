@@ -2,6 +2,9 @@
 # make test         run the tests
 # VENV=path puts the environment elsewhere; INSTALL=0 uses one whose packages are there already.
 
+# An environment may be shared by several checkouts: this one comes first.
+export PYTHONPATH := $(CURDIR)
+
 PYTHON ?= python3
 VENV ?= .venv
 INSTALL ?= 1
