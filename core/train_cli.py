@@ -78,6 +78,10 @@ class TrainCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Link the embeddings' width into the model; attach what every run leaves behind."""
         config = self.config
+        if "embedding" in config.model:
+            config.model.embedding = self.datamodule_class.embedding_dim(
+                config.data.root, config.data.train
+            )
         if "cond_dim" in config.model:
             data = cast(type[ShardData], self.datamodule_class)
             config.model.cond_dim = data.embedding_dim(config.data.embeddings, config.data.train)

@@ -166,7 +166,7 @@ class Runner:
         message = f"stage {running.stage.name} stopped with code {code}: {last}; see {log}"
         if code == 2:
             raise ValueError(message)
-        raise ChildProcessError(message)
+        raise RuntimeError(message)
 
     def _done(self, stage: Stage) -> dict[str, Any]:
         """Return the row of a stage that was done with this key, or nothing."""

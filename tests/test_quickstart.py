@@ -143,7 +143,7 @@ def test_a_changed_stage_runs_again_and_so_do_those_that_need_it(tmp_path):
 def test_an_interrupted_stage_resumes_from_its_checkpoint(tmp_path):
     code = f"{note('a')}\npathlib.Path(sys.argv[1], 'last.ckpt').touch()\n"
     fails_once = f"{code}sys.exit(0 if sys.argv[2] == 'True' else 1)"
-    with pytest.raises(ChildProcessError):
+    with pytest.raises(RuntimeError, match="stopped with code 1"):
         run(tmp_path, [script("a", fails_once)])
     run(tmp_path, [script("a", fails_once)])
     assert notes(tmp_path) == ["a False", "a True"]
@@ -151,7 +151,7 @@ def test_an_interrupted_stage_resumes_from_its_checkpoint(tmp_path):
 
 def test_what_an_older_version_left_behind_is_not_resumed(tmp_path):
     code = f"{note('a')}\npathlib.Path(sys.argv[1], 'last.ckpt').touch()\nsys.exit(1)"
-    with pytest.raises(ChildProcessError):
+    with pytest.raises(RuntimeError, match="stopped with code 1"):
         run(tmp_path, [script("a", code)])
     run(tmp_path, [script("a", note("a"))])
     assert notes(tmp_path) == ["a False", "a False"]
