@@ -76,14 +76,11 @@ class TrainCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:
-        """Link the embeddings' width into the model; attach what every run leaves behind."""
-        config = self.config
+        """Link the embeddings' width into the model."""
+        config, data = self.config, cast(type[ShardData], self.datamodule_class)
         if "embedding" in config.model:
-            config.model.embedding = self.datamodule_class.embedding_dim(
-                config.data.root, config.data.train
-            )
+            config.model.embedding = data.embedding_dim(config.data.root, config.data.train)
         if "cond_dim" in config.model:
-            data = cast(type[ShardData], self.datamodule_class)
             config.model.cond_dim = data.embedding_dim(config.data.embeddings, config.data.train)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
