@@ -29,7 +29,7 @@ class VocoderModule(TrainedModule):
         self,
         model: VocoderConfig = VocoderConfig(),
         mel: MelConfig = MelConfig(),
-        optim: OptimConfig = OptimConfig(rule=AdamW(lr=2e-3, betas=(0.8, 0.95))),
+        optim: OptimConfig = OptimConfig(rule=AdamW(lr=4e-3, betas=(0.8, 0.95))),
         crop: int = 25,
         noise: float = 0.15,
         pitch_weight: float = 0.2,
