@@ -49,7 +49,7 @@ class PooledNet(nn.Module):
     A LeNet (LeCun et al. 1998) with batch norms: unlike the residual one it keeps places apart.
     """
 
-    def __init__(self, width: int = 24, features: int = 96):
+    def __init__(self, width: int = 16, features: int = 96):
         super().__init__()
         channels = [1, width, 2 * width, 3 * width]
         layers: list[nn.Module] = []

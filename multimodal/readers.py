@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -228,10 +229,19 @@ def load_readers(folder: Path) -> dict[str, Reader]:
                 f"{folder} holds no {path.name}; train the readers with: "
                 f"python -m multimodal.readers --out {folder}"
             )
-        reader = kind()
-        reader.load_state_dict(load_file(existing_file(path)))
-        readers[modality] = reader.eval()
+        readers[modality] = _load(kind(), path)
     return readers
+
+
+def _load(reader: NetReader, path: Path) -> NetReader:
+    try:
+        reader.load_state_dict(load_file(existing_file(path)))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} holds no reader of this version ({str(error).splitlines()[0]}); train the "
+            f"readers again: python -m multimodal.readers --out {path.parent}"
+        ) from error
+    return reader.eval()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from multimodal.factors import COLOURS, MOTIONS
 from multimodal.reader_inputs import augment_contrast, augment_spectrogram, level, spectrogram
@@ -102,6 +103,17 @@ def test_features_do_not_depend_on_the_batch(kind, generator):
 
 def test_missing_readers_say_how_to_train_them(tmp_path):
     with pytest.raises(ValueError, match=r"python -m multimodal\.readers"):
+        load_readers(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["damaged", "of another version"])
+def test_readers_that_do_not_fit_say_so(tmp_path, damage):
+    path = tmp_path / "image.safetensors"
+    if damage == "damaged":
+        path.write_bytes(b"\x00" * 64)
+    else:
+        save_file({"net.weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="image.safetensors holds no reader of this version"):
         load_readers(tmp_path)
 
 
