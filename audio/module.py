@@ -23,7 +23,7 @@ class AudioModule(FlowModule):
     def __init__(
         self,
         model: AudioConfig = AudioConfig(),
-        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(0.0, 1.0)),
+        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(-1.5, 1.0)),
         optim: OptimConfig = OptimConfig(),
         vocoder: str | None = None,
         cond_dim: int = 0,

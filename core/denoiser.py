@@ -92,10 +92,13 @@ class Context(nn.Module):
         cond: Float[Tensor, "B E"] | None,
         *,
         keep: Bool[Tensor, "B"] | None = None,
+        more: Float[Tensor, "B D"] | None = None,
     ) -> Float[Tensor, "B M1 D"]:
-        """Return the context; one time a sample gives M1 = 1."""
+        """Return the context, with `more` added to it; one time a sample gives M1 = 1."""
         time = time.reshape(len(time), -1)
         context = self.time(fourier_features(time, self.width))
+        if more is not None:
+            context = context + rearrange(more, "B D -> B 1 D")
         if self.cond is not None:
             context = context + rearrange(self._condition(len(time), cond, keep), "B D -> B 1 D")
         return nn.functional.silu(context)
@@ -108,8 +111,7 @@ class Context(nn.Module):
         null = self.null.expand(batch, -1)
         if cond is None:
             return null
-        # A unit vector has entries of size 1/sqrt(E); a linear layer expects entries near 1.
-        embedded = self.cond(cond * math.sqrt(self.cond_dim))
+        embedded = self.cond(unit_entries(cond))
         return embedded if keep is None else torch.where(keep[:, None], embedded, null)
 
 
@@ -131,6 +133,11 @@ class ModulatedHead(nn.Module):
         """Return the prediction."""
         shift, scale = self.modulation(context).chunk(2, dim=-1)
         return self.out(self.norm(h) * (1 + scale) + shift)
+
+
+def unit_entries(vector: Float[Tensor, "B E"]) -> Float[Tensor, "B E"]:
+    """Scale a unit vector, whose entries are of size 1/sqrt(E), to what a linear layer expects."""
+    return vector * math.sqrt(vector.shape[1])
 
 
 def fourier_features(time: Float[Tensor, "*B"], width: int) -> Float[Tensor, "*B D"]:

@@ -8,6 +8,7 @@ Writes <run>/evaluate/report.json with examples beside it, then <run>/report.jso
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from core.files import new_file
 from core.manifest import Manifest
 from core.noise import mix
 from multimodal.directions import Made, System, make, read
-from multimodal.examples import Examples, save_examples
+from multimodal.elsewhere import find_trials, try_files
+from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.readers import Reader, load_readers
 from multimodal.scores import Results, score
 from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, seen_positions, take
@@ -34,6 +36,7 @@ def evaluate(
     split: Literal["val", "test"] = "val",
     n: int = 250,
     seed: int = 0,
+    files: Path | None = None,
     device: str = "auto",
 ) -> None:
     """Measure a run against a split of its world, and write report.json and report.html.
@@ -44,17 +47,25 @@ def evaluate(
         split: Validation while developing; test for what is reported.
         n: Sources a direction.
         seed: Draws the sources and everything that is generated.
+        files: Folder of other files to try, with what they show in its labels.json.
         device: Where to generate, as torch names it; `auto` takes a GPU if there is one.
     """
     from multimodal import load
     from multimodal.report import publish
 
     started = time.monotonic()
+    if files is not None:
+        find_trials(files)  # a wrong folder is told now, not after minutes
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
-    report, examples = measure(load(str(run), device), readers, real, n, seed)
+    unison = load(str(run), device)
+    report, examples = measure(unison, readers, real, n, seed)
     origin = {"split": split, "dataset": Manifest.load(world / split).dataset_id, "seed": seed}
     report = origin | report | {"evaluation_seconds": round(time.monotonic() - started, 1)}
     save_examples(run / "evaluate" / "examples", examples)
+    if files is not None:
+        trials, signals = try_files(unison, readers, files, seed)
+        report["files"] = [asdict(trial) for trial in trials]
+        save_batches(run / "evaluate" / "files", signals)
     with new_file(run / "evaluate" / "report.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
     publish(run)

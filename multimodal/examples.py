@@ -28,11 +28,26 @@ class Examples:
 
 
 def save_examples(folder: Path, examples: Examples) -> None:
-    """Write tensors as 16-bit integers (samples.safetensors) and texts (samples.json)."""
+    """Write examples as files; see `save_batches`."""
     batches = {f"sources/{m}": x for m, x in examples.sources.items()}
     batches |= {f"joint/{m}": x for m, x in examples.joint.items()}
     for source, outputs in examples.outputs.items():
         batches |= {f"{source}->/{m}": x for m, x in outputs.items()}
+    save_batches(folder, batches)
+
+
+def load_examples(folder: Path) -> Examples:
+    """Read what `save_examples` wrote."""
+    groups = load_batches(folder)
+    sources, joint = groups.pop("sources"), groups.pop("joint")
+    return Examples(sources, {k.removesuffix("->"): v for k, v in groups.items()}, joint)
+
+
+def save_batches(folder: Path, batches: Mapping[str, Any]) -> None:
+    """Write batches named group/name, tensors as 16-bit integers (samples.safetensors) and texts.
+
+    The folder is replaced.
+    """
     tensors = {k: _quantise(x) for k, x in batches.items() if isinstance(x, Tensor)}
     texts = {k: x for k, x in batches.items() if not isinstance(x, Tensor)}
     with new_folder(folder, replace=True) as partial:
@@ -40,17 +55,16 @@ def save_examples(folder: Path, examples: Examples) -> None:
         (partial / "samples.json").write_text(json.dumps(texts, ensure_ascii=False, indent=1))
 
 
-def load_examples(folder: Path) -> Examples:
-    """Read what `save_examples` wrote."""
+def load_batches(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read what `save_batches` wrote: group -> name -> batch."""
     tensors = load_file(folder / "samples.safetensors")
     batches: dict[str, Any] = {k: x.float() / 32767 for k, x in tensors.items()}
     batches |= json.loads((folder / "samples.json").read_text())
     groups: dict[str, dict[str, Any]] = {}
     for key, batch in batches.items():
-        group, modality = key.split("/")
-        groups.setdefault(group, {})[modality] = batch
-    sources, joint = groups.pop("sources"), groups.pop("joint")
-    return Examples(sources, {k.removesuffix("->"): v for k, v in groups.items()}, joint)
+        group, name = key.split("/")
+        groups.setdefault(group, {})[name] = batch
+    return groups
 
 
 def filmstrip(clip: Tensor, columns: int) -> Tensor:

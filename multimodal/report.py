@@ -12,7 +12,7 @@ from typing import Any
 from core.cli import command
 from core.files import existing_file, new_file
 from multimodal import report_html as html
-from multimodal.examples import Examples, load_examples
+from multimodal.examples import Examples, load_batches, load_examples
 from multimodal.report_charts import Curve, read_curves
 
 SCRIPT = """
@@ -59,7 +59,9 @@ def write_html(run: Path) -> Path:
     costs = json.loads(stages.read_text()) if stages.is_file() else []
     logs = {path.name: read_curves(path) for path in sorted(run.iterdir()) if path.is_dir()}
     curves = {name: lines for name, lines in logs.items() if lines}
-    page = render(numbers, costs, load_examples(run / "evaluate" / "examples"), curves)
+    examples = load_examples(run / "evaluate" / "examples")
+    tried = load_batches(run / "evaluate" / "files") if "files" in numbers else {}
+    page = render(numbers, costs, examples, tried, curves)
     with new_file(run / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     return run / "report.html"
@@ -69,11 +71,12 @@ def render(
     numbers: Mapping[str, Any],
     stages: list[Mapping[str, Any]],
     examples: Examples,
+    tried: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Mapping[str, Curve]],
 ) -> str:
     """The whole page."""
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    body = "".join(_sections(numbers, stages, examples, curves))
+    body = "".join(_sections(numbers, stages, examples, tried, curves))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -98,6 +101,7 @@ def _sections(
     numbers: Mapping[str, Any],
     stages: list[Mapping[str, Any]],
     examples: Examples,
+    tried: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Mapping[str, Curve]],
 ) -> list[str]:
     joint = numbers["joint"]
@@ -127,6 +131,7 @@ def _sections(
             agreement,
             f'<div class="scroll">{html.joint_grid(examples)}</div>{html.joint_table(numbers)}',
         ),
+        _files(numbers["files"], tried) if "files" in numbers else "",
         _section(
             "Coverage of the real",
             "On reader features; beside each figure, the same for other real signals.",
@@ -142,6 +147,18 @@ def _sections(
         _section("How each number is defined", "", html.definitions()),
         f"<footer>Data set {numbers['dataset'][:12]} · seed {numbers['seed']}</footer>",
     ]
+
+
+def _files(trials: list[Mapping[str, Any]], tried: Mapping[str, Mapping[str, Any]]) -> str:
+    right = [ok for trial in trials for ok in (trial["right"] or {}).values()]
+    note = (
+        "Files made by other tools than the world's, first as they were read: other fonts and pens,"
+        " another voice, other sentences. Below each output, what its reader reads there:"
+        f" {sum(right)} of {len(right)} show what the file shows. One sample each, the first drawn."
+    )
+    return _section(
+        "From elsewhere", note, f'<div class="scroll">{html.files_grid(trials, tried)}</div>'
+    )
 
 
 def _section(title: str, note: str, content: str) -> str:

@@ -158,6 +158,33 @@ def joint_grid(examples: Examples) -> str:
     return f'<div class="samples together">{"".join(cells)}</div>'
 
 
+def files_grid(trials: Sequence[Mapping[str, Any]], tried: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row a file: what was given, and what each target made of it, or the message."""
+    cells = [
+        f'<div class="head">{name}</div>'
+        for name in ["given", "", *(f"to {m}" for m in MODALITIES)]
+    ]
+    for trial in trials:
+        shown = " ".join(trial["labels"].values())
+        cells.append(
+            f'<div class="row">{escape(trial["name"])} <small>{escape(shown)}</small></div>'
+        )
+        if trial["message"]:
+            cells.append(f'<div class="message">{escape(trial["message"])}</div>')
+            continue
+        signals = tried[trial["name"]]
+        given = SHOW[trial["modality"]](signals["given"][0])
+        cells += [f'<div class="cell source">{given}</div>', '<div class="arrow">→</div>']
+        for target in MODALITIES:
+            said = escape(" ".join(trial["read"][target].values()))
+            mark = "right" if trial["right"][target] else "wrong"
+            cells.append(
+                f'<figure class="cell {mark}">{_show(target, signals, 0)}'
+                f"<figcaption>{said}</figcaption></figure>"
+            )
+    return f'<div class="samples directions">{"".join(cells)}</div>'
+
+
 def charts(curves: Mapping[str, Mapping[str, Curve]]) -> str:
     """A chart a stage."""
     drawn = (

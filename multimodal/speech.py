@@ -40,6 +40,8 @@ LEVELS = 8
 """Pitches in the bank; tuning between them shifts by at most 7 %."""
 TAKES: dict[Split, int] = {"train": 4, "readers": 1, "val": 1, "test": 1}
 """Utterances of the same words at the same level, each in a voice and at a rate of its own."""
+LATEST_START = RATE * 20 // 1000
+"""Samples of silence before an utterance, at most: recordings are trimmed as they are read."""
 QUIET = 0.03
 """Share of the loudest moment below which the ends of an utterance are trimmed."""
 
@@ -199,9 +201,9 @@ class _Speaker:
 
 
 def vary(wave: Waveform, rng: np.random.Generator) -> Other:
-    """Give an utterance a random start within 80 ms, a gain within 4 dB and faint noise."""
+    """Give an utterance a random start within 20 ms, a gain within 4 dB and faint noise."""
     wave = wave[:SAMPLES]
-    start = int(rng.integers(min(RATE * 80 // 1000, SAMPLES - len(wave)) + 1))
+    start = int(rng.integers(min(LATEST_START, SAMPLES - len(wave)) + 1))
     gain = 10 ** rng.uniform(-0.2, 0.2) / max(1e-3, float(np.sqrt(np.mean(wave**2))))
     gain = min(0.1 * gain, 0.98 / max(1e-3, float(np.abs(wave).max())))
     placed = np.concatenate([np.zeros(start, np.float32), gain * wave])

@@ -102,7 +102,8 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
         Stage("text", conditioned("text"), needs=("embeddings",),
               packages=("core", "text"), minutes=1.5),
         Stage("evaluate", ("multimodal.evaluate", "--run", str(run), "--world", str(world),
-                           "--split", "test", "--n", "8" if smoke else "250"),
+                           "--split", "test", "--n", "8" if smoke else "250",
+                           "--files", str(ROOT / "tests" / "fixtures")),
               needs=(*models, "readers"), packages=all_code, kind="measure", minutes=3.0),
     ]  # fmt: skip
 

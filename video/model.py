@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from core.attention import Attention, rotary_angles
-from core.denoiser import Denoiser, DenoiserConfig
+from core.denoiser import Denoiser, DenoiserConfig, unit_entries
 from video.codec import ClipCodec
 
 
@@ -41,6 +41,10 @@ class VideoDenoiser(nn.Module):
     the frame network on each frame. Every frame has its own time: a frame at time 1 is given.
     Attention across frames looks at all places (t, y, x), not only the same place in other frames:
     a digit leaves its patch between two frames.
+
+    Rotary positions tell differences of time only, but which way a digit moves is a matter of which
+    frame comes first. So attention across frames sees each frame's number, and each frame reads the
+    condition through a map of its own, which starts at zero and is added to the image model's.
     """
 
     positions: Int[Tensor, "T 3"]
@@ -51,7 +55,11 @@ class VideoDenoiser(nn.Module):
         self.frames, self.head_width = config.frames, net.width // net.heads
         self.register_buffer("positions", codec.positions, persistent=False)
         self.plane = Denoiser(net, codec.channels, codec.plane.positions, cond_dim)
-        self.moment = nn.Parameter(torch.zeros(config.frames, 1, net.width))
+        self.number = nn.Parameter(0.5 * torch.randn(config.frames, 1, net.width))
+        self.moment = None
+        if cond_dim:
+            self.moment = nn.Linear(cond_dim, config.frames * net.width, bias=False)
+            nn.init.zeros_(self.moment.weight)
         self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(net.depth))
         self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(net.depth))
 
@@ -66,18 +74,29 @@ class VideoDenoiser(nn.Module):
         """Return the raw prediction; `time` is one a sample or one a frame."""
         frames, plane = self.frames, self.plane
         time = rearrange(time.reshape(len(x), -1).expand(-1, frames), "B F -> (B F)")
+        moments = self._moments(cond, keep)
         cond, keep = _each_frame(cond, frames), _each_frame(keep, frames)
-        context = plane.context(time, cond, keep=keep)
+        context = plane.context(time, cond, keep=keep, more=moments)
         inside = rotary_angles(plane.positions, self.head_width)
         across = rotary_angles(self.positions, self.head_width)
         h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
-        # Rotary positions tell differences only; which way a digit moves needs the frame's number.
-        h = h + self.moment.repeat(len(x), 1, 1)
+        number = self.number.repeat(len(x), 1, 1)
         for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
             h = block(h, context, inside)
-            clip = rearrange(h, "(B F) T D -> B (F T) D", F=frames)
-            h = h + rearrange(mixer(norm(clip), across), "B (F T) D -> (B F) T D", F=frames)
+            clip = rearrange(norm(h) + number, "(B F) T D -> B (F T) D", F=frames)
+            h = h + rearrange(mixer(clip, across), "B (F T) D -> (B F) T D", F=frames)
         return rearrange(plane.write(h, context), "(B F) T C -> B (F T) C", F=frames)
+
+    def _moments(
+        self, cond: Float[Tensor, "B E"] | None, keep: Bool[Tensor, "B"] | None
+    ) -> Float[Tensor, "BF D"] | None:
+        """Return what each frame reads from the condition beyond what the image model reads."""
+        if cond is None or self.moment is None:
+            return None
+        moments = self.moment(unit_entries(cond))
+        if keep is not None:
+            moments = moments * keep[:, None]
+        return rearrange(moments, "B (F D) -> (B F) D", F=self.frames)
 
 
 def build(config: VideoConfig, cond_dim: int) -> tuple[ClipCodec, VideoDenoiser]:

@@ -27,9 +27,9 @@ class VideoModule(FlowModule):
     def __init__(
         self,
         model: VideoConfig = VideoConfig(),
-        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(-0.5, 1.0)),
+        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(-1.25, 1.0)),
         optim: OptimConfig = OptimConfig(),
-        given: float = 0.5,
+        given: float = 0.25,
         image_checkpoint: str | None = None,
         cond_dim: int = 0,
         seed: int = 0,

@@ -113,7 +113,7 @@ def test_readers_that_do_not_fit_say_so(tmp_path, damage):
         path.write_bytes(b"\x00" * 64)
     else:
         save_file({"net.weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="image.safetensors holds no reader of this version"):
+    with pytest.raises(ValueError, match=r"image\.safetensors holds no reader of this version"):
         load_readers(tmp_path)
 
 
