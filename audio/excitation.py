@@ -24,7 +24,8 @@ def pulses(pitch: Float[Tensor, "B F"], hop: int, rate: int) -> Float[Tensor, "B
     """
     pitch = F.interpolate(pitch[:, None], scale_factor=hop, mode="linear")[:, 0]
     # Half the phase, in double precision: a float loses a degree within a second.
-    half = torch.pi * ((pitch.double() / rate).cumsum(1) % 2).float()
+    exact = pitch.cpu().double() if pitch.device.type == "mps" else pitch.double()
+    half = torch.pi * ((exact / rate).cumsum(1) % 2).float().to(pitch.device)
     harmonics = (MARGIN * rate / 2 / pitch).floor().clamp_min(1)
     order, sine = 2 * harmonics + 1, half.sin()
     peak = sine.abs() < 1e-4

@@ -78,7 +78,7 @@ def build_optimiser(module: nn.Module, config: OptimConfig, total_steps: int) ->
             _decay_groups(parameters, config.rule.weight_decay),
             lr=config.rule.lr,
             betas=config.rule.betas,
-            fused=True,
+            foreach=True,  # fused refuses gradient clipping under mixed precision
         )
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: config.schedule.factor(step, total_steps)

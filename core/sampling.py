@@ -13,13 +13,17 @@ Velocity = Callable[[Float[Tensor, "B *S"], float], Float[Tensor, "B *S"]]
 """dx/dt at (x, t)."""
 
 
+GUIDANCE = 2.0
+"""Weight of the condition unless one is named: the same for every modality."""
+
+
 @dataclass(frozen=True)
 class FlowOptions:
     """How to sample a flow."""
 
     steps: int = 20
     """Solver steps; Heun calls the network twice a step, but for the last."""
-    guidance: float = 2.0
+    guidance: float = GUIDANCE
     """Weight of the conditional over the unconditional velocity; 1 is no guidance."""
     interval: tuple[float, float] = (0.0, 1.0)
     """Times between which guidance acts (Kynkäänniemi et al. 2024)."""

@@ -1,6 +1,6 @@
 """Measure a run: all sixteen directions, joint samples, recall of the real.
 
-    python -m multimodal.evaluate --run runs/quickstart --world data/world --split test
+    python -m multimodal.evaluate --run runs/quickstart --split test
 
 Writes <run>/evaluate/report.json with examples beside it, then <run>/report.json and report.html.
 """
@@ -32,7 +32,7 @@ JOINT_EXAMPLES = 6
 
 def evaluate(
     run: Path = Path("runs/quickstart"),
-    world: Path = Path("data/world"),
+    world: Path | None = None,
     split: Literal["val", "test"] = "val",
     n: int = 250,
     seed: int = 0,
@@ -43,7 +43,7 @@ def evaluate(
 
     Args:
         run: Folder with the stages' checkpoints and the readers.
-        world: Folder that `python -m multimodal.shards world` wrote.
+        world: Folder that `python -m multimodal.shards world` wrote; by default the run's own.
         split: Validation while developing; test for what is reported.
         n: Sources a direction.
         seed: Draws the sources and everything that is generated.
@@ -54,6 +54,7 @@ def evaluate(
     from multimodal.report import publish
 
     started = time.monotonic()
+    world = run / "world" if world is None else world
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
@@ -66,6 +67,9 @@ def evaluate(
         trials, signals = try_files(unison, readers, files, seed)
         report["files"] = [asdict(trial) for trial in trials]
         save_batches(run / "evaluate" / "files", signals)
+    probes = run / "probes" / "probes.json"
+    if probes.is_file():
+        report["probes"] = json.loads(probes.read_text())
     with new_file(run / "evaluate" / "report.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
     publish(run)

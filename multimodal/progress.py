@@ -89,9 +89,11 @@ def makespan(plan: Sequence[Stage], waiting: Sequence[Stage], jobs: int) -> floa
     while todo:
         lane = min(range(jobs), key=lanes.__getitem__)
         ready = [s for s in todo if all(need in ends for need in s.needs)]
-        begin = {s.name: max([lanes[lane], *(ends[n] for n in s.needs)]) for s in ready}
-        stage = min(ready, key=lambda s: begin[s.name])
-        ends[stage.name] = lanes[lane] = begin[stage.name] + stage.minutes
+        free = {s.name: max(lanes) if s.alone else lanes[lane] for s in ready}
+        begin = {s.name: max([free[s.name], *(ends[n] for n in s.needs)]) for s in ready}
+        stage = next((s for s in ready if s.alone), min(ready, key=lambda s: begin[s.name]))
+        ends[stage.name] = end = begin[stage.name] + stage.minutes
+        lanes = [end] * jobs if stage.alone else [*lanes[:lane], end, *lanes[lane + 1 :]]
         todo.remove(stage)
     return max(ends.values(), default=0.0)
 

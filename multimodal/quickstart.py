@@ -3,8 +3,8 @@
     python -m multimodal.quickstart --out runs/quickstart
 
 Each stage is one of the documented commands, run as a process of its own with one folder. A stage
-already done is skipped, an interrupted one resumes; independent stages run side by side, one core
-each, which small networks use better than two threads (measured in LOG.md).
+already done is skipped, an interrupted one resumes; what everything waits for has all cores, other
+stages run side by side, which small networks use better than more threads (measured in LOG.md).
 """
 
 import json
@@ -91,9 +91,11 @@ class Runner:
 
     def _start(self, waiting: list[Stage]) -> None:
         for stage in list(waiting):
-            if len(self.running) >= self.jobs:
+            if len(self.running) >= self.jobs or any(r.stage.alone for r in self.running):
                 return
             if all(need in self.rows for need in stage.needs):
+                if stage.alone and self.running:
+                    return  # it comes first, and waits for the cores
                 waiting.remove(stage)
                 self.running.append(self._launch(stage))
 
@@ -108,7 +110,7 @@ class Runner:
             _write_json(folder / "begun.json", {"key": key})
         if stage.name == "evaluate":
             write_stages(self.out, self.rows)
-        threads = 1 if self.jobs > 1 and stage.name not in ("world", "evaluate") else self._cores()
+        threads = self._cores() if stage.alone else max(1, self._cores() // self.jobs)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
         logs = self.out / "logs"
         logs.mkdir(exist_ok=True)

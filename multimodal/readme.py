@@ -3,6 +3,7 @@
 python -m multimodal.readme --run runs/quickstart
 """
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from core.cli import command
 from core.files import existing_file, new_file
+from multimodal.evaluate import evaluate
 from multimodal.stages import Preset, stages
+from multimodal.tuples import MODALITIES
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SUMMARY = {
@@ -47,20 +50,26 @@ def fill(text: str, content: str, name: str = "the text") -> str:
 
 def results(report: Mapping[str, Any], run: Path) -> str:
     """Return all tables of a run as Markdown."""
-    measure = (
-        f"python -m multimodal.evaluate --run {run} --world {run / 'world'}"
-        f" --split {report['split']} --n {report['n']}"
-    )
+    measure = _measure(report, run)
     parts = [
-        f"Measured on the {report['split']} split, {report['n']} sources a direction, by"
-        f" `{measure}` (data set {report['dataset'][:12]}, seed {report['seed']}); the definitions"
-        " stand at the end of `report.html`.",
+        f"Measured on the {report['split']} split, {report['n']} sources a direction (data set"
+        f" {report['dataset'][:12]}, seed {report['seed']}); intervals, factors, latency and every"
+        " definition stand in `report.html`.",
         _table(["number", "value", "command"], _headline(report, measure)),
-        _table(["direction", "strict", "95 %", "reference", "ratio"], _directions(report)),
+        f"Strict over reference by direction, strict itself in brackets, by `{measure}`:",
+        _table(["from \\ to", *MODALITIES], _matrix(report)),
     ]
     if "seconds" in report:
         parts.append(_table(["stage", "time", "command"], _times(report, run)))
     return "\n\n".join(parts)
+
+
+def _measure(report: Mapping[str, Any], run: Path) -> str:
+    """Return the command that measured a report, without what is its default."""
+    known = {name: p.default for name, p in inspect.signature(evaluate).parameters.items()}
+    asked = {"run": run, "split": report["split"], "n": report["n"], "seed": report["seed"]}
+    options = [f" --{name} {value}" for name, value in asked.items() if value != known[name]]
+    return "python -m multimodal.evaluate" + "".join(options)
 
 
 def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]]:
@@ -73,12 +82,10 @@ def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]
     return [(label, _share(value), f"`{measure}`") for label, value in shown.items()]
 
 
-def _directions(report: Mapping[str, Any]) -> Iterable[Sequence[str]]:
-    for name, row in report["directions"].items():
-        low, high = row["ci95"]
-        interval = f"{_share(low)} to {_share(high)}"
-        values = (_share(row["strict"]), interval, _share(row["reference"]), _share(row["ratio"]))
-        yield (name.replace("->", " → "), *values)
+def _matrix(report: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    for source in MODALITIES:
+        cells = (report["directions"][f"{source}->{target}"] for target in MODALITIES)
+        yield source, *(f"{_share(cell['ratio'])} ({_share(cell['strict'])})" for cell in cells)
 
 
 def _times(report: Mapping[str, Any], run: Path) -> Iterable[Sequence[str]]:

@@ -142,6 +142,14 @@ def _sections(
             "Accuracy on real signals of this split; size as rank correlation.",
             html.reader_table(numbers),
         ),
+        _section(
+            "What an embedding knows",
+            "Linear probes of each factor on validation embeddings of unseen handwriting and"
+            " voices: what a generator could draw at best.",
+            html.probe_table(numbers["probes"]),
+        )
+        if "probes" in numbers
+        else "",
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
         _section("What it cost", "", html.stage_table(stages)) if stages else "",
         _section("How each number is defined", "", html.definitions()),

@@ -112,6 +112,13 @@ def reader_table(report: Mapping[str, Any]) -> str:
     return table(["reader", "n", *keys], rows)
 
 
+def probe_table(probes: Mapping[str, Mapping[str, float]]) -> str:
+    """Accuracy of linear probes on embeddings; size as rank correlation."""
+    keys = ["digit", "colour", "motion", "size"]
+    rows = [[modality, *(share(row.get(key)) for key in keys)] for modality, row in probes.items()]
+    return table(["embedding", *keys], rows)
+
+
 def joint_table(report: Mapping[str, Any]) -> str:
     """Agreement of joint samples by factor, and the distance of their labels from real ones."""
     joint = report["joint"]

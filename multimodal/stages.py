@@ -26,7 +26,9 @@ class Stage:
     kind: Literal["data", "train", "measure"] = "train"
     """Training takes --out and can resume."""
     minutes: float = 0.0
-    """Measured on two CPU cores, beside another stage."""
+    """Measured on two CPU cores, beside another stage unless alone."""
+    alone: bool = False
+    """Takes all cores: nothing runs beside it. For what everything else waits for."""
 
     @property
     def configs(self) -> tuple[Path, ...]:
@@ -60,9 +62,7 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
     models = ("alignment", "prior", "text", "image", "audio", "video")
     all_code = ("core", "text", "image", "audio", "video", "multimodal")
 
-    def train(
-        name: str, module: str, config: str, *more: str, root: Path = world
-    ) -> tuple[str, ...]:
+    def train(module: str, config: str, *more: str, root: Path = world) -> tuple[str, ...]:
         suffix = "" if preset == "cpu" else "_gpu"
         overlay = ("--config", "configs/smoke.yaml") if smoke else ()
         config = f"configs/{config}{suffix}.yaml"
@@ -70,7 +70,7 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
 
     def conditioned(name: str, *more: str) -> tuple[str, ...]:
         cond = ("--data.embeddings", str(embeddings))
-        return train(name, f"{name}.train", f"{name}/world", *cond, *more)
+        return train(f"{name}.train", f"{name}/world", *cond, *more)
 
     small = ("--train", "64", "--val", "16", "--test", "32", "--readers", "64") if smoke else ()
     few = ("--steps", "2") if smoke else ()
@@ -78,33 +78,36 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
     vocoder = ("--model.vocoder", str(run / "vocoder" / "last.ckpt"))
     return [
         Stage("world", ("multimodal.shards", "world", "--out", str(world), *small),
-              kind="data", minutes=1.5),
-        Stage("alignment", train("alignment", "multimodal.train", "multimodal/world"),
-              needs=("world",), packages=all_code, minutes=3.0),
-        Stage("vocoder", train("vocoder", "audio.train_vocoder", "audio/vocoder_world"),
-              needs=("world",), packages=("core", "audio"), minutes=1.5),
-        Stage("readers", ("multimodal.readers", "--world", str(world), "--out",
-                          str(run / "readers"), *few),
-              needs=("world",), kind="measure", minutes=1.0),
+              kind="data", minutes=1.1, alone=True),
+        Stage("alignment", train("multimodal.train", "multimodal/world"),
+              needs=("world",), packages=all_code, minutes=2.5, alone=True),
         Stage("embeddings", ("multimodal.embed", "--alignment",
                              str(run / "alignment" / "last.ckpt"), "--source", str(world),
                              "--out", str(embeddings)),
-              needs=("alignment",), packages=all_code, kind="data", minutes=0.5),
+              needs=("alignment",), packages=all_code, kind="data", minutes=0.5, alone=True),
         Stage("image", conditioned("image"), needs=("embeddings",),
-              packages=("core", "image"), minutes=3.0),
+              packages=("core", "image"), minutes=5.0),
+        Stage("vocoder", train("audio.train_vocoder", "audio/vocoder_world"),
+              needs=("world",), packages=("core", "audio"), minutes=1.0),
         Stage("audio", conditioned("audio", *vocoder), needs=("embeddings", "vocoder"),
-              packages=("core", "audio"), minutes=4.0),
+              packages=("core", "audio"), minutes=6.5),
         Stage("video", conditioned("video", *from_image), needs=("embeddings", "image"),
-              packages=("core", "video"), minutes=5.0),
-        Stage("prior", train("prior", "multimodal.train_prior", "multimodal/prior_world",
-                             root=embeddings),
-              needs=("embeddings",), packages=("core", "multimodal"), minutes=3.0),
+              packages=("core", "video"), minutes=8.0),
+        Stage("prior", train("multimodal.train_prior", "multimodal/prior_world", root=embeddings),
+              needs=("embeddings",), packages=("core", "multimodal"), minutes=3.5),
         Stage("text", conditioned("text"), needs=("embeddings",),
-              packages=("core", "text"), minutes=1.5),
-        Stage("evaluate", ("multimodal.evaluate", "--run", str(run), "--world", str(world),
+              packages=("core", "text"), minutes=0.8),
+        Stage("readers", ("multimodal.readers", "--world", str(world), "--out",
+                          str(run / "readers"), *few),
+              needs=("world",), kind="measure", minutes=1.4),
+        Stage("probes", ("multimodal.probes", "--embeddings", str(embeddings), "--world",
+                         str(world), "--out", str(run / "probes" / "probes.json")),
+              needs=("embeddings",), kind="measure", minutes=0.3),
+        Stage("evaluate", ("multimodal.evaluate", "--run", str(run),
                            "--split", "test", "--n", "8" if smoke else "250",
                            "--files", str(ROOT / "tests" / "fixtures")),
-              needs=(*models, "readers"), packages=all_code, kind="measure", minutes=3.0),
+              needs=(*models, "readers", "probes"), packages=all_code, kind="measure",
+              minutes=3.5, alone=True),
     ]  # fmt: skip
 
 

@@ -124,6 +124,19 @@ def test_stages_run_after_those_they_need(tmp_path):
     assert all(row["cpu_seconds"] >= 0 and row["peak_memory_mb"] > 1 for row in rows.values())
 
 
+def test_nothing_runs_beside_a_stage_that_takes_all_cores(tmp_path):
+    clock = "import pathlib; out = pathlib.Path(sys.argv[1]).parent\n"
+    span = "start = time.time(); time.sleep(0.5); name = pathlib.Path(sys.argv[1]).name\n"
+    code = clock + span + "(out / name).with_suffix('.txt').write_text(f'{start} {time.time()}')"
+    plan = [script("a", code), script("b", code, alone=True), script("c", code), script("d", code)]
+    run(tmp_path, plan)
+    spans = {n: [float(x) for x in (tmp_path / f"{n}.txt").read_text().split()] for n in "abcd"}
+    begin, end = spans.pop("b")
+    assert all(other[1] <= begin or other[0] >= end for other in spans.values())
+    assert spans["c"][0] < spans["d"][1]
+    assert spans["d"][0] < spans["c"][1]
+
+
 def test_a_finished_stage_is_skipped(tmp_path):
     plan = [script("a", note("a")), script("b", note("b"), needs=("a",))]
     first, second = run(tmp_path, plan), run(tmp_path, plan)
@@ -213,6 +226,11 @@ FREE = [timed("a", 3), timed("b", 3), timed("c", 3), timed("d", 3)]
 )
 def test_the_makespan_is_that_of_the_busiest_lane(plan, jobs, minutes):
     assert makespan(plan, plan, jobs) == minutes
+
+
+def test_the_makespan_gives_all_lanes_to_a_stage_that_is_alone():
+    plan = [replace(timed("a", 2), alone=True), *FREE[1:], replace(timed("e", 1), alone=True)]
+    assert makespan(plan, plan, 2) == 2 + 1 + 6
 
 
 def test_the_makespan_leaves_out_what_is_done():

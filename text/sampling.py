@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.noise import uniform
+from core.sampling import GUIDANCE
 from text.model import TextModel
 from text.tokenizer import BOS, EOS
 
@@ -23,7 +24,7 @@ class TextOptions:
     """Sample among this many likeliest tokens only."""
     top_p: float | None = 0.97
     """Sample among the fewest tokens that hold this much probability (Holtzman et al. 2020)."""
-    guidance: float = 1.25
+    guidance: float = GUIDANCE
     """Weight of the conditional over the unconditional logits; 1 is no guidance."""
     max_tokens: int | None = None
     """Tokens at most; by default as many as the model's context holds."""
