@@ -5,7 +5,8 @@ Exit codes: 0 done, 2 the user's mistake (one line: value, rule, way out), 1 a d
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 Function = Callable[..., Any]
 
@@ -22,7 +23,7 @@ def command(function: Function | dict[str, Function], argv: Sequence[str] | None
 
     def run() -> Any:
         return auto_cli(
-            components, args=words, as_positional=False, parser_class=_parser(ArgumentParser)
+            components, args=words, as_positional=False, parser_class=strict(ArgumentParser)
         )
 
     return guard(run)
@@ -61,8 +62,6 @@ def _way_out(error: OSError) -> str:
 
 def _is_defect(error: ValueError) -> bool:
     """Tell whether a ValueError was raised in a library, so is not a message of ours."""
-    from pathlib import Path
-
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -74,11 +73,27 @@ def _is_defect(error: ValueError) -> bool:
     )
 
 
-def _parser(base: type) -> type:
-    """Return a parser class that takes no abbreviations: `max_step` must not mean `max_steps`."""
+def strict(base: type) -> type:
+    """Return a parser class that takes no abbreviations and tells a mistake in one line.
+
+    `max_step` must not mean `max_steps`.
+    """
 
     class StrictParser(base):
         def __init__(self, *args: Any, **kwargs: Any):
             super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            if not self.exit_on_error:
+                super().error(message, ex)
+            line = " ".join(message.split()).rstrip(".")
+            print(f"error: {line}; the options: {_program()} --help", file=sys.stderr)
+            raise SystemExit(2)
+
     return StrictParser
+
+
+def _program() -> str:
+    """Return the command as the user typed it, without its options."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec is not None else Path(sys.argv[0]).name

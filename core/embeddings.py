@@ -1,13 +1,14 @@
-"""Embeddings given as files."""
+"""Embeddings as conditions: read from files, and made robust to a prior that misses a little."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.files import existing_file
+from core.noise import normal
 
 
 def read_embeddings(path: str | Path, count: int, width: int) -> Float[Tensor, "N E"]:
@@ -29,3 +30,15 @@ def read_embeddings(path: str | Path, count: int, width: int) -> Float[Tensor, "
         raise ValueError(f"{path} holds numbers that are not finite; write it again")
     rows = torch.from_numpy(values).float()[torch.arange(count) % len(values)]
     return torch.nn.functional.normalize(rows, dim=-1)
+
+
+def corrupt(
+    cond: Float[Tensor, "B E"], seeds: Int[Tensor, "B"], length: float
+) -> Float[Tensor, "B E"]:
+    """Add Gaussian noise of an expected length to unit vectors and renormalise.
+
+    The prior's samples miss a tower's embedding by a little; a generator that has seen such misses
+    is not thrown by them (Ho et al. 2022, cascaded diffusion, call it conditioning augmentation).
+    """
+    noise = normal(seeds, cond.shape[1:], stream=2) * (length / cond.shape[1] ** 0.5)
+    return torch.nn.functional.normalize(cond + noise, dim=-1)

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from core.embeddings import corrupt
 from core.flow import LogitNormal, Prediction, flow_loss, interpolate, velocity
 from core.module import TrainedModule
 from core.noise import normal, seeds_tensor, uniform
@@ -135,15 +136,3 @@ class FlowModule(TrainedModule):
     def token_shape(self) -> tuple[int, int]:
         """Tokens a signal, channels a token."""
         return len(self.codec.positions), self.codec.channels
-
-
-def corrupt(
-    cond: Float[Tensor, "B E"], seeds: Int[Tensor, "B"], length: float
-) -> Float[Tensor, "B E"]:
-    """Add Gaussian noise of an expected length to unit vectors and renormalise.
-
-    The prior's samples miss a tower's embedding by a little; a generator that has seen such misses
-    is not thrown by them (Ho et al. 2022, cascaded diffusion, call it conditioning augmentation).
-    """
-    noise = normal(seeds, cond.shape[1:], stream=2) * (length / cond.shape[1] ** 0.5)
-    return nn.functional.normalize(cond + noise, dim=-1)

@@ -175,15 +175,23 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 def orthogonalise(g: Float[Tensor, "M R C"], steps: int = 5) -> Float[Tensor, "M R C"]:
     """Push the singular values of each matrix towards 1 by a quintic Newton-Schulz iteration.
 
+    A step is x <- (a + b A + c A^2) x with A = x x^T. Steps are polynomials of the first A, so they
+    commute: A alone is carried along, on the shorter side, and x meets their product once. That is
+    half the time of the plain iteration for a matrix four times as long as wide.
     Source: Jordan et al. 2024 (Muon), with its coefficients; values end within about [0.7, 1.2].
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = g.shape[1] <= g.shape[2]
     x = g if wide else g.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    scaled = a * torch.eye(x.shape[1], dtype=g.dtype, device=g.device)
+    gram = x @ x.mT
+    step = product = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + scaled
+    for _ in range(steps - 1):
+        gram = step @ gram @ step
+        step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + scaled
+        product = step @ product
+    x = product @ x
     return x if wide else x.mT
 
 

@@ -26,7 +26,7 @@ from core.checkpoint import (
     read_checkpoint,
     with_tags,
 )
-from core.cli import guard
+from core.cli import guard, strict
 from core.csv_log import CSVLog
 from core.data import ShardData
 from core.ema import PowerEMA
@@ -58,8 +58,9 @@ class TrainCLI(LightningCLI):
             run=False,
             save_config_callback=None,
             seed_everything_default=0,
+            parser_class=strict(LightningArgumentParser),
             trainer_defaults={"logger": False, "enable_checkpointing": False},
-            parser_kwargs={"default_config_files": [str(DEFAULTS)], "allow_abbrev": False},
+            parser_kwargs={"default_config_files": [str(DEFAULTS)]},
         )
         self.fit_run()
 

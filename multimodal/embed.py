@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.checkpoint import load_module
 from core.cli import command
+from core.devices import pick_device
 from core.members import encode_npy
 from core.shards import ShardReader, write_shards
 from multimodal.alignment import AlignmentModule
@@ -27,6 +28,7 @@ def embed(
     out: Path,
     splits: Sequence[str] = ("train", "val"),
     batch_size: int = 250,
+    device: str = "auto",
 ) -> None:
     """Embed every split of a dataset.
 
@@ -36,8 +38,9 @@ def embed(
         out: Folder to write the same splits to.
         splits: Which of them.
         batch_size: Samples a batch.
+        device: Where to compute, as torch names it; `auto` takes a GPU if there is one.
     """
-    module = load_module(alignment, AlignmentModule)
+    module = load_module(alignment, AlignmentModule).to(pick_device(device))
     for split in splits:
         reader = ShardReader(source / split)
         write_shards(
@@ -80,7 +83,9 @@ def embed_field(module: AlignmentModule, field: str, signal: Tensor | list[str])
     modality = TOWER_OF.get(field, field)
     if isinstance(signal, list):
         signal = [text or "nothing" for text in signal]  # absent ones are dropped afterwards
-    return module.embed(modality, signal)
+    else:
+        signal = signal.to(module.device)
+    return module.embed(modality, signal).cpu()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class PriorTraining:
     """Share of samples in which each generated token has its own time."""
     observed_noise: float = 0.2
     """Length of the noise on observed unit embeddings."""
-    times: LogitNormal = LogitNormal(-0.5, 1.2)
+    times: LogitNormal = LogitNormal(-1.0, 1.2)
     """Distribution of training times."""
 
 

@@ -113,15 +113,21 @@ class NetReader(nn.Module):
 
     @torch.inference_mode()
     def features(self, signal: Tensor) -> Float[Tensor, "B D"]:
-        """Outputs of the network's last layer."""
-        self.eval()
-        return torch.cat([self.encode(self.prepare(part)) for part in signal.split(CHUNK)])
+        """Outputs of the network's last layer, of unit length.
+
+        Their length grows with the sharpness of strokes, their direction says what is drawn.
+        """
+        return nn.functional.normalize(self._outputs(signal), dim=-1)
 
     @torch.inference_mode()
     def predict(self, signal: Tensor) -> dict[str, Int[Tensor, "B"]]:
         """The most probable label of each learned factor."""
-        scores = self.logits(self.features(signal))
+        scores = self.logits(self._outputs(signal))
         return {factor: x.argmax(1) for factor, x in scores.items()}
+
+    def _outputs(self, signal: Tensor) -> Float[Tensor, "B D"]:
+        self.eval()
+        return torch.cat([self.encode(self.prepare(part)) for part in signal.split(CHUNK)])
 
 
 class ImageReader(NetReader):

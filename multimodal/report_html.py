@@ -30,8 +30,9 @@ DEFINITIONS = {
     " real tuples. Total variation is the distance of the labels in joint clips from those in real"
     " ones: a collapse onto few labels would show here.",
     "Recall, precision": "Share of real signals on the manifold of generated ones, and the reverse"
-    " (Kynkäänniemi et al. 2019; 3 nearest neighbours), on reader features; captions by projected"
-    " counts of words and word pairs. Beside each, the same figure for other real signals.",
+    " (Kynkäänniemi et al. 2019; 3 nearest neighbours), on reader features of unit length;"
+    " captions by projected counts of words and word pairs. Beside each, the same figure for other"
+    " real signals.",
     "Fréchet distance": "Between Gaussians fitted to the same features, beside real against real.",
     "Readers": "Classifiers trained on a split that no generator has seen, with other handwriting"
     " and voices, unlike the towers in architecture and input. Colour and motion are measured from"

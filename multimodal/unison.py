@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.checkpoint import load_module
+from core.devices import pick_device
 from core.module import TrainedModule
 from core.noise import mix
 from core.sampling import FlowOptions
@@ -185,19 +186,6 @@ def stage_seeds(seeds: Sequence[int], stage: str) -> list[int]:
     """Return seeds of one stage: with equal ones, prior and generators would share their noise."""
     number = list(STAGES).index(stage)
     return mix(torch.tensor(list(seeds), dtype=torch.int64), number).tolist()
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name, or for `auto` the fastest there is."""
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
-    return torch.device(name)
 
 
 def _check_first_frame(wanted: bool, to: Sequence[str], has_image: bool) -> None:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.embeddings import corrupt
 from core.files import existing_file
-from core.flow_module import corrupt
 from core.module import TrainedModule
 from core.noise import seeds_tensor, uniform
 from core.optim import OptimConfig

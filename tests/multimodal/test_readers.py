@@ -94,11 +94,13 @@ def test_silence_has_no_size_but_a_reading():
 
 
 @pytest.mark.parametrize("kind", NETS.values())
-def test_features_do_not_depend_on_the_batch(kind, generator):
+def test_features_have_unit_length_and_do_not_depend_on_the_batch(kind, generator):
     shape = {ImageReader: (3, 32, 32), VideoReader: (4, 3, 32, 32), AudioReader: (10400,)}[kind]
     signal = torch.rand(5, *shape, generator=generator) * 2 - 1
     reader = kind()
-    assert torch.allclose(reader.features(signal)[:2], reader.features(signal[:2]), atol=1e-4)
+    features = reader.features(signal)
+    assert torch.allclose(features[:2], reader.features(signal[:2]), atol=1e-4)
+    assert torch.allclose(features.norm(dim=-1), torch.ones(5), atol=1e-5)
 
 
 def test_missing_readers_say_how_to_train_them(tmp_path):

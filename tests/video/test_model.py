@@ -39,6 +39,21 @@ def test_at_initialisation_the_video_model_is_the_image_model_frame_by_frame(tra
         assert_close(whole[:, f], image.net(x[:, f], time[:, f], cond))
 
 
+def test_each_frame_reads_the_condition_in_its_own_way():
+    torch.manual_seed(0)
+    net = VideoModule(VIDEO, cond_dim=4).eval().net
+    for p in net.plane.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    x, time, cond = torch.randn(1, 1, 4, 192).expand(2, 3, -1, -1), torch.rand(2), torch.randn(2, 4)
+    alike = net(x.flatten(1, 2), time, cond).unflatten(1, (3, 4))
+    assert_close(alike[:, 0], alike[:, 2])
+    torch.nn.init.normal_(net.moment.weight, std=0.5)
+    frames = net(x.flatten(1, 2), time, cond).unflatten(1, (3, 4))
+    assert not torch.allclose(frames[:, 0], frames[:, 2], atol=1e-2)
+    dropped = net(x.flatten(1, 2), time, cond, keep=torch.zeros(2, dtype=torch.bool))
+    assert_close(dropped, net(x.flatten(1, 2), time, None))
+
+
 def test_statistics_start_from_the_image_model_too(trained_image):
     image, path = trained_image
     video = VideoModule(VIDEO, image_checkpoint=str(path), cond_dim=4)

@@ -1,0 +1,16 @@
+"""Which device computes."""
+
+import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name, or for `auto` the fastest there is."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
+    return torch.device(name)
