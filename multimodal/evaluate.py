@@ -21,8 +21,10 @@ from core.noise import mix
 from multimodal.directions import Made, System, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
+from multimodal.queries import measure_queries
 from multimodal.readers import Reader, load_readers
 from multimodal.scores import Results, score
+from multimodal.space import measure_space
 from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, seen_positions, take
 
 REFERENCE = 1000  # real samples that the readers' own accuracy is measured on, if there are so many
@@ -36,6 +38,7 @@ def evaluate(
     split: Literal["val", "test"] = "val",
     n: int = 250,
     seed: int = 0,
+    queries: int = 100,
     files: Path | None = None,
     device: str = "auto",
 ) -> None:
@@ -47,6 +50,7 @@ def evaluate(
         split: Validation while developing; test for what is reported.
         n: Sources a direction.
         seed: Draws the sources and everything that is generated.
+        queries: Sources of each kind of partial query; 0 leaves them out.
         files: Folder of other files to try, with what they show in its labels.json.
         device: Where to generate, as torch names it; `auto` takes a GPU if there is one.
     """
@@ -67,6 +71,9 @@ def evaluate(
         trials, signals = try_files(unison, readers, files, seed)
         report["files"] = [asdict(trial) for trial in trials]
         save_batches(run / "evaluate" / "files", signals)
+    if queries:
+        report["queries"] = measure_queries(unison, readers, real, min(queries, n), seed)
+    report["space"] = measure_space(unison, real)
     probes = run / "probes" / "probes.json"
     if probes.is_file():
         report["probes"] = json.loads(probes.read_text())

@@ -131,6 +131,14 @@ def _sections(
             agreement,
             f'<div class="scroll">{html.joint_grid(examples)}</div>{html.joint_table(numbers)}',
         ),
+        _section(
+            "Asked in part",
+            "A query says a part, the outputs must show it, agree about the rest, and leave it as"
+            " open as it is in training.",
+            html.query_tables(numbers["queries"]),
+        )
+        if "queries" in numbers
+        else "",
         _files(numbers["files"], tried) if "files" in numbers else "",
         _section(
             "Coverage of the real",
@@ -149,6 +157,14 @@ def _sections(
             html.probe_table(numbers["probes"]),
         )
         if "probes" in numbers
+        else "",
+        _section(
+            "The shared space",
+            "Embeddings alone, nothing generated: who finds whom among real samples, what the"
+            " nearest word says, how far apart the modalities lie, and whether words can be added.",
+            html.space_tables(numbers["space"]),
+        )
+        if "space" in numbers
         else "",
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
         _section("What it cost", "", html.stage_table(stages)) if stages else "",

@@ -34,6 +34,13 @@ DEFINITIONS = {
     " captions by projected counts of words and word pairs. Beside each, the same figure for other"
     " real signals.",
     "Fréchet distance": "Between Gaussians fitted to the same features, beside real against real.",
+    "Asked in part": "To a target: share of outputs that show every label that the query determines"
+    " and the target carries. All agree: the four outputs name the same labels, the open ones too."
+    " Total variation: distance of an open factor, given the determined ones, from its distribution"
+    " in training; its floor is what as many draws from that distribution have.",
+    "Retrieval": "R@k: the sample's own partner in another modality is among the k nearest. Of"
+    " labels: what one would reach who knows only the labels that both carry, ties at random; the"
+    " size lets a space do better.",
     "Readers": "Classifiers trained on a split that no generator has seen, with other handwriting"
     " and voices, unlike the towers in architecture and input. Colour and motion are measured from"
     " pixels by plain code, pitch by autocorrelation, captions by an exact parser: unparsable is"
@@ -118,6 +125,56 @@ def probe_table(probes: Mapping[str, Mapping[str, float]]) -> str:
     keys = ["digit", "colour", "motion", "size"]
     rows = [[modality, *(share(row.get(key)) for key in keys)] for modality, row in probes.items()]
     return table(["embedding", *keys], rows)
+
+
+def query_tables(queries: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each kind of query determines, and what it leaves open."""
+    rows = [
+        [
+            name,
+            str(row["n"]),
+            *(share(row["strict"].get(m)) for m in MODALITIES),
+            share(row["agree"]),
+        ]
+        for name, row in queries.items()
+    ]
+    opened = [
+        [name, modality, factor, share(values["distance"]), share(values["floor"])]
+        for name, row in queries.items()
+        for modality, factors in row["open"].items()
+        for factor, values in factors.items()
+    ]
+    shown = table(["query", "n", *(f"to {m}" for m in MODALITIES), "all agree"], rows)
+    spread = table(["query", "target", "open factor", "total variation", "floor"], opened)
+    return f"{shown}<details><summary>What was left open</summary>{spread}</details>"
+
+
+def space_tables(space: Mapping[str, Any]) -> str:
+    """Retrieval, zero-shot labels, gaps and arithmetic."""
+    names = list(next(iter(space["retrieval"].values())))
+    found = [
+        [pair.replace("->", " → "), *(share(row[name]) for name in names)]
+        for pair, row in space["retrieval"].items()
+    ]
+    scores = ("accuracy", "precision", "recall", "f1")
+    said = [
+        [modality, factor, *(share(row[score]) for score in scores)]
+        for modality, factors in space["zero_shot"].items()
+        for factor, row in factors.items()
+    ]
+    gaps = [[pair.replace("-", " to "), share(gap)] for pair, gap in space["gap"].items()]
+    sums = [
+        [m, share(row["success"]), share(row["without"])] for m, row in space["arithmetic"].items()
+    ]
+    parts = {
+        f"Retrieval among {space['n']} samples": table(["from → to", *names], found),
+        "The nearest word (zero-shot)": table(["modality", "factor", *scores], said),
+        "Distance between the means": table(["pair", "distance"], gaps),
+        "“Red seven” minus “red” plus “blue” is nearest to a blue seven": table(
+            ["modality", "success", "without arithmetic"], sums
+        ),
+    }
+    return "".join(f"<h3>{title}</h3>{content}" for title, content in parts.items())
 
 
 def joint_table(report: Mapping[str, Any]) -> str:

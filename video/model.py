@@ -80,7 +80,7 @@ class VideoDenoiser(nn.Module):
         inside = rotary_angles(plane.positions, self.head_width)
         across = rotary_angles(self.positions, self.head_width)
         h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
-        number = self.number.repeat(len(x), 1, 1)
+        number = repeat(self.number, "F one D -> (B F) one D", B=len(x))
         for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
             h = block(h, context, inside)
             clip = rearrange(norm(h) + number, "(B F) T D -> B (F T) D", F=frames)

@@ -1,0 +1,178 @@
+"""What a simpler system would reach: each is measured by the same code as the whole.
+
+    python -m multimodal.baselines --run runs/quickstart --split test
+
+The same towers and generators without the joint prior (raw swap, mean shift, noise injection), and
+a system that generates nothing (copy: the nearest training sample). Writes <run>/baselines.json.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from core.cli import command
+from core.files import new_file
+from core.noise import normal, seeds_tensor, uniform
+from multimodal.directions import System
+from multimodal.evaluate import draw_tuples, measure
+from multimodal.readers import load_readers
+from multimodal.space import embed_all
+from multimodal.tuples import MODALITIES, Signals, load_tuples, pick
+from multimodal.unison import Unison
+
+NOISE = 0.4
+"""Length of the injected noise, as the generators were trained with."""
+
+HEAD = "| system | mean ratio | lowest | size | joint | recall, least |\n|---|---|---|---|---|---|"
+
+Rows = Mapping[str, Float[Tensor, "N E"]]
+
+
+class RawSwap:
+    """A decoder is given the foreign embedding as it is: several sources are averaged.
+
+    From nothing every modality draws a training embedding of its own, as there is no prior that
+    could draw them together.
+    """
+
+    def __init__(self, system: System, train: Rows):
+        self.system, self.train = system, train
+
+    def embed(self, signals: Signals) -> dict[str, Float[Tensor, "B E"]]:
+        """Embed as the whole system does."""
+        return self.system.embed(signals)
+
+    def complete(
+        self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
+    ) -> dict[str, Float[Tensor, "B E"]]:
+        """Put the source's embedding in the place of every target's; an observed one is kept."""
+        drawn = {m: self._draw(m, seeds) for m in MODALITIES}
+        if not observed:
+            return drawn
+        return {m: observed[m] if m in observed else self._swap(observed, m, seeds) for m in drawn}
+
+    def decode(
+        self, modality: str, embeddings: Float[Tensor, "B E"], *, seeds: Sequence[int]
+    ) -> Any:
+        """Generate as the whole system does."""
+        return self.system.decode(modality, embeddings, seeds=seeds)
+
+    def moved(self, row: Float[Tensor, "B E"], source: str, target: str) -> Float[Tensor, "B E"]:
+        """Return what a target is given for a source's embedding."""
+        return row
+
+    def _swap(
+        self, observed: Mapping[str, Float[Tensor, "B E"]], target: str, seeds: Sequence[int]
+    ) -> Float[Tensor, "B E"]:
+        rows = torch.stack([self.moved(row, m, target) for m, row in observed.items()])
+        return normalize(reduce(rows, "M B E -> B E", "mean"), dim=-1)
+
+    def _draw(self, modality: str, seeds: Sequence[int]) -> Float[Tensor, "B E"]:
+        rows = self.train[modality]
+        u = uniform(seeds_tensor(seeds, rows.device), stream=20 + MODALITIES.index(modality))
+        return rows[(u * len(rows)).long()]
+
+
+class MeanShift(RawSwap):
+    """The difference of the modalities' means is added: the gap is closed, and nothing else."""
+
+    def moved(self, row: Float[Tensor, "B E"], source: str, target: str) -> Float[Tensor, "B E"]:
+        """Move an embedding from one modality's centre to the other's."""
+        centre = {m: reduce(self.train[m], "N E -> E", "mean") for m in (source, target)}
+        return normalize(row - centre[source] + centre[target], dim=-1)
+
+
+class NoiseInjection(RawSwap):
+    """Gaussian noise is added to the foreign embedding, as generators have seen it in training."""
+
+    def _swap(
+        self, observed: Mapping[str, Float[Tensor, "B E"]], target: str, seeds: Sequence[int]
+    ) -> Float[Tensor, "B E"]:
+        rows = super()._swap(observed, target, seeds)
+        noise = normal(seeds_tensor(seeds, rows.device), rows.shape[1:], stream=24)
+        return normalize(rows + noise * NOISE / rows.shape[1] ** 0.5, dim=-1)
+
+
+class Copy(RawSwap):
+    """The training sample that lies nearest to the source is handed out, in every modality."""
+
+    def __init__(self, system: System, train: Rows, signals: Signals):
+        super().__init__(system, train)
+        self.signals = signals
+
+    def complete(
+        self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
+    ) -> dict[str, Float[Tensor, "B E"]]:
+        """Find one training sample by all that is observed, and return its embeddings."""
+        if observed:
+            likeness = torch.stack([row @ self.train[m].T for m, row in observed.items()]).sum(0)
+            chosen = likeness.argmax(dim=1)
+        else:
+            u = uniform(seeds_tensor(seeds, torch.device("cpu")), stream=20)
+            chosen = (u * len(self.train["text"])).long()
+        return {m: rows[chosen] for m, rows in self.train.items()}
+
+    def decode(
+        self, modality: str, embeddings: Float[Tensor, "B E"], *, seeds: Sequence[int]
+    ) -> Any:
+        """Return the training signals whose embeddings these are."""
+        nearest = (embeddings @ self.train[modality].T).argmax(dim=1)
+        return pick(self.signals[modality], nearest.tolist())
+
+
+def baselines(
+    run: Path = Path("runs/quickstart"),
+    world: Path | None = None,
+    split: Literal["val", "test"] = "val",
+    n: int = 250,
+    seed: int = 0,
+    memory: int = 5000,
+) -> None:
+    """Measure the baselines on the samples that `evaluate` takes, and print a table.
+
+    Args:
+        run: Folder with the stages' checkpoints and the readers.
+        world: Folder that `python -m multimodal.shards world` wrote; by default the run's own.
+        split: Validation while developing; test for what is reported.
+        n: Sources a direction.
+        seed: Draws the sources and everything that is generated.
+        memory: Training samples that means are taken from and copies are drawn from.
+    """
+    world = run / "world" if world is None else world
+    readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
+    train = load_tuples(world / "train", range(memory))
+    whole = Unison(run)
+    rows = embed_all(whole, train.signals)
+    systems: dict[str, System] = {
+        "copy": Copy(whole, rows, train.signals),
+        "raw swap": RawSwap(whole, rows),
+        "mean shift": MeanShift(whole, rows),
+        "noise injection": NoiseInjection(whole, rows),
+        "the prior": whole,
+    }
+    reports: dict[str, Any] = {}
+    print(
+        "| system | mean ratio | lowest | size | joint | recall, least |\n|---|---|---|---|---|---|"
+    )
+    for name, system in systems.items():
+        report, _ = measure(system, readers, real, n, seed)
+        reports[name] = {k: report[k] for k in ("directions", "summary", "joint", "diversity")}
+        summary, least = report["summary"], min(report["recall"].values())
+        values = (summary["ratio_mean"], summary["ratio_min"], summary["size_ratio_mean"])
+        cells = [f"{v:.3f}" for v in (*values, report["joint"]["unconditional"], least)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    with new_file(run / "baselines.json") as path:
+        path.write_text(
+            json.dumps({"split": split, "n": n, "seed": seed} | reports, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    command(baselines)
