@@ -26,6 +26,10 @@ SOURCES: dict[str, str] = {m: QUERIES.get(m, m) for m in MODALITIES}
 """Modality -> the token that holds it when it is observed."""
 
 
+SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
+"""How the prior is sampled: what outputs agree on is decided early, and a step costs little."""
+
+
 @dataclass(frozen=True)
 class PriorTraining:
     """How tokens are cast as observed, generated and absent in training."""
@@ -119,7 +123,7 @@ class PriorModule(TrainedModule):
     def generate(
         self,
         observed: dict[str, Float[Tensor, "B E"]],
-        options: FlowOptions = FlowOptions(steps=30, guidance=1.0),
+        options: FlowOptions = SAMPLING,
         *,
         seeds: Sequence[int],
     ) -> dict[str, Float[Tensor, "B E"]]:

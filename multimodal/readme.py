@@ -25,16 +25,23 @@ SUMMARY = {
 }
 
 
-def fill_readme(run: Path = Path("runs/quickstart"), readme: Path = Path("README.md")) -> None:
+def fill_readme(
+    run: Path = Path("runs/quickstart"),
+    readme: Path = Path("README.md"),
+    keep: Path = Path("docs/quickstart.json"),
+) -> None:
     """Replace what stands between the results markers by the tables of a run.
 
     Args:
         run: Folder with report.json.
         readme: File with the markers.
+        keep: Copy of the report that the tables are of, so that a test can tell when they differ.
     """
     report = json.loads(existing_file(run / "report.json").read_text(encoding="utf-8"))
     text = existing_file(readme).read_text(encoding="utf-8")
     filled = fill(text, results(report, run), str(readme))
+    with new_file(keep) as partial:
+        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     with new_file(readme) as partial:
         partial.write_text(filled, encoding="utf-8")
     print(f"{readme}: results of {run}")

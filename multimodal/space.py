@@ -98,7 +98,11 @@ def zero_shot(
 
     said, labels = (rows @ words.T).argmax(dim=1), list(range(len(words)))
     precision, recall, f1, _ = precision_recall_fscore_support(
-        truth.numpy(), said.numpy(), labels=labels, average="macro", zero_division=0.0
+        truth.numpy(),
+        said.numpy(),
+        labels=labels,
+        average="macro",
+        zero_division=0,  # pyright: ignore[reportArgumentType]
     )
     scores = {"accuracy": mean(said == truth), "precision": precision, "recall": recall, "f1": f1}
     return {name: round(float(value), 4) for name, value in scores.items()} | {

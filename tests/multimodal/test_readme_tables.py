@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from core.cli import command
-from multimodal.readme import BEGIN, END, fill, fill_readme
+from multimodal.readme import BEGIN, END, fill, fill_readme, results
 
+ROOT = Path(__file__).resolve().parents[2]
 MODALITIES = ("text", "image", "audio", "video")
 
 
@@ -37,8 +39,14 @@ def page(tmp_path):
     return path
 
 
+def test_the_readme_shows_the_report_that_is_kept_beside_it():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    report = json.loads((ROOT / "docs" / "quickstart.json").read_text(encoding="utf-8"))
+    assert fill(text, results(report, Path("runs/quickstart"))) == text
+
+
 def test_only_what_stands_between_the_markers_changes(run, page):
-    fill_readme(run, page)
+    fill_readme(run, page, page.with_name("kept.json"))
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"\n{END}\nafter\n")
@@ -46,14 +54,14 @@ def test_only_what_stands_between_the_markers_changes(run, page):
 
 
 def test_filling_twice_equals_filling_once(run, page):
-    fill_readme(run, page)
+    fill_readme(run, page, page.with_name("kept.json"))
     once = page.read_text()
-    fill_readme(run, page)
+    fill_readme(run, page, page.with_name("kept.json"))
     assert page.read_text() == once
 
 
 def test_all_directions_and_measured_stages_have_a_row(run, page):
-    fill_readme(run, page)
+    fill_readme(run, page, page.with_name("kept.json"))
     text = page.read_text()
     for source in MODALITIES:
         assert f"| {source} | {' | '.join(['0.938 (0.900)'] * 4)} |" in text
