@@ -59,6 +59,8 @@ def evaluate(
 
     started = time.monotonic()
     world = run / "world" if world is None else world
+    if queries < 0:
+        raise ValueError(f"queries is {queries} but must be 0 (none) or more")
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)

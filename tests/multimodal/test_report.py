@@ -10,7 +10,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from multimodal.examples import Examples, load_examples, save_examples
+from multimodal.examples import Examples, load_examples, save_batches, save_examples
 from multimodal.report import publish, write_html
 from multimodal.report_charts import line_chart, read_curves
 from multimodal.report_grid import save_grid
@@ -67,6 +67,44 @@ def run(tmp_path, examples):
             "skipped": False}  # fmt: skip
     (tmp_path / "stages.json").write_text(json.dumps([cost]))
     return tmp_path
+
+
+def test_what_was_measured_besides_has_its_section(run):
+    path = run / "evaluate" / "report.json"
+    report = json.loads(path.read_text())
+    publish(run)
+    titles = ("Asked in part", "From elsewhere", "What an embedding knows", "The shared space")
+    bare = (run / "report.html").read_text()
+    assert not any(f"<h2>{title}</h2>" in bare for title in titles)
+    made = {m: x[:1] for m, x in _signals(1).items()}
+    read = {m: {"digit": "7", "colour": "red"} for m in MODALITIES}
+    report["files"] = [
+        {"name": "seven.png", "modality": "image", "labels": {"digit": "7"}, "message": "",
+         "read": read, "right": dict.fromkeys(MODALITIES, True)},
+        {"name": "broken.png", "modality": "image", "labels": {}, "message": "it is <no> picture",
+         "read": None, "right": None},
+    ]  # fmt: skip
+    shown = {f"seven.png/{m}": x for m, x in made.items()} | {"seven.png/given": made["image"]}
+    save_batches(run / "evaluate" / "files", shown)
+    distance = {"distance": 0.2, "floor": 0.1}
+    report["queries"] = {
+        "a digit": {"n": 9, "determined": ["digit"], "strict": dict.fromkeys(MODALITIES, 0.9),
+                    "agree": 0.8, "open": {"image": {"colour": distance}}},
+    }  # fmt: skip
+    report["probes"] = {m: {"digit": 0.98, "size": 0.9} for m in MODALITIES}
+    scores = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.9)
+    report["space"] = {
+        "n": 9, "retrieval": {"text->image": {"R@1": 0.5, "R@1 of labels": 0.4}},
+        "zero_shot": {"image": {"digit": scores}}, "gap": {"text-image": 0.3},
+        "arithmetic": {"image": {"success": 0.7, "without": 0.0}},
+    }  # fmt: skip
+    path.write_text(json.dumps(report))
+    publish(run)
+    page = (run / "report.html").read_text()
+    assert all(f"<h2>{title}</h2>" in page for title in titles)
+    assert "4 of 4 show what the file shows" in page
+    assert "it is &lt;no&gt; picture" in page
+    assert "http" not in page
 
 
 def test_the_page_fetches_nothing(run):
