@@ -21,7 +21,7 @@ MARGIN = 1.0
 """Pixels that stay free at the border."""
 WANDER = 1.0
 """Farthest that a digit, or the middle of its path, is from the centre, in pixels along x and y."""
-SPEED = (1.8, 3.0)
+SPEED = (1.4, 2.2)
 """Pixels a frame of the slowest and the fastest move."""
 
 Point = tuple[float, float]
