@@ -105,7 +105,7 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
               needs=("embeddings",), kind="measure", minutes=0.3),
         Stage("evaluate", ("multimodal.evaluate", "--run", str(run),
                            "--split", "test", "--n", "8" if smoke else "250",
-                           "--queries", "4" if smoke else "50",
+                           "--queries", "4" if smoke else "20",
                            "--files", str(ROOT / "tests" / "fixtures")),
               needs=(*models, "readers", "probes"), packages=all_code, kind="measure",
               minutes=3.5, alone=True),
