@@ -106,7 +106,7 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
         Stage("evaluate", ("multimodal.evaluate", "--run", str(run),
                            "--split", "test", "--n", "8" if smoke else "250",
                            "--queries", "4" if smoke else "20",
-                           "--files", str(ROOT / "tests" / "fixtures")),
+                           "--files", "tests/fixtures"),
               needs=(*models, "readers", "probes"), packages=all_code, kind="measure",
               minutes=3.7, alone=True),
     ]  # fmt: skip

@@ -75,7 +75,7 @@ def parse_only(function: Any, argv: list[str] | None = None) -> None:
     """Stand in for `core.cli.command`: the same parser, but nothing is called."""
     from jsonargparse import ArgumentParser, auto_parser
 
-    base = cli._parser(ArgumentParser)
+    base = cli.strict(ArgumentParser)
     parser = auto_parser(function, as_positional=False, parser_class=base)
     parser.parse_args(sys.argv[1:] if argv is None else list(argv))
 
