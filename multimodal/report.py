@@ -150,27 +150,32 @@ def _sections(
             "Accuracy on real signals of this split; size as rank correlation.",
             html.reader_table(numbers),
         ),
-        _section(
-            "What an embedding knows",
-            "Linear probes of each factor on validation embeddings of unseen handwriting and"
-            " voices: what a generator could draw at best.",
-            html.probe_table(numbers["probes"]),
-        )
-        if "probes" in numbers
-        else "",
-        _section(
-            "The shared space",
-            "Embeddings alone, nothing generated: who finds whom among real samples, what the"
-            " nearest word says, how far apart the modalities lie, and whether words can be added.",
-            html.space_tables(numbers["space"]),
-        )
-        if "space" in numbers
-        else "",
+        *_embeddings(numbers),
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
         _section("What it cost", "", html.stage_table(stages)) if stages else "",
         _section("How each number is defined", "", html.definitions()),
         f"<footer>Data set {numbers['dataset'][:12]} · seed {numbers['seed']}</footer>",
     ]
+
+
+def _embeddings(numbers: Mapping[str, Any]) -> list[str]:
+    """What was measured on embeddings alone, as far as it was."""
+    sections = []
+    if "probes" in numbers:
+        note = (
+            "Linear probes of each factor on validation embeddings of unseen handwriting and"
+            " voices: what a generator could draw at best."
+        )
+        sections.append(
+            _section("What an embedding knows", note, html.probe_table(numbers["probes"]))
+        )
+    if "space" in numbers:
+        note = (
+            "Embeddings alone, nothing generated: who finds whom among real samples, what the"
+            " nearest word says, how far apart the modalities lie, and whether words can be added."
+        )
+        sections.append(_section("The shared space", note, html.space_tables(numbers["space"])))
+    return sections
 
 
 def _files(trials: list[Mapping[str, Any]], tried: Mapping[str, Mapping[str, Any]]) -> str:
