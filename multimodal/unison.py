@@ -109,7 +109,7 @@ class Unison:
     def complete(
         self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
     ) -> dict[str, Float[Tensor, "B E"]]:
-        """Return the embeddings of all modalities, sampled together given those observed."""
+        """Return the embeddings of all modalities, sampled so that they agree, given those observed."""
         return self.stage("prior").generate(dict(observed), seeds=stage_seeds(seeds, "prior"))
 
     def decode(
@@ -148,6 +148,12 @@ class Unison:
     ) -> dict[str, Any]:
         rows = {name: repeat(x, "1 E -> B E", B=len(seeds)) for name, x in observed.items()}
         embeddings = self.complete(rows, seeds=seeds)
+        unseen = sorted({*options, *observed} - embeddings.keys())
+        if unseen:
+            raise ValueError(
+                f"the prior in {self.run} was trained without {unseen[0]}; leave it out, or train "
+                "the prior on samples that have it"
+            )
         made: dict[str, Any] = {}
         for name in sorted(options, key=list(GENERATORS).index):  # the image before the video
             extra = {}

@@ -13,6 +13,7 @@ from core.files import new_folder
 from core.manifest import Manifest
 from core.shards import check_absent, write_shards
 from multimodal.digits import load_digits
+from multimodal.drawing import GROWTH, SMALLEST
 from multimodal.factors import COLOURS, MOTIONS, SIZES, SPLITS, Split
 from multimodal.recordings import Recordings
 from multimodal.speech import (
@@ -138,7 +139,7 @@ def _licences(world: World) -> tuple[str, str]:
 def _card(world: World, split: Split) -> dict:
     """Return the data card of a split."""
     seen = "all" if split in ("readers", "test") else "without held-out pairs"
-    block = world.digits.block(split)
+    block = world.digits.blocks[split]
     spoken = {"espeak": ["digit", "colour", "size (pitch)"], "fsdd": ["digit"], "none": []}
     return {
         "purpose": "paired text, image, speech and video of one digit, with exact factors",
@@ -150,7 +151,7 @@ def _card(world: World, split: Split) -> dict:
         },
         "carries": {
             "txt": ["digit", "colour", "motion", "size (word)"],
-            "png": ["digit", "colour", "size (height: 10 + 12 size pixels)"],
+            "png": ["digit", "colour", f"size (height: {SMALLEST:g} + {GROWTH:g} size pixels)"],
             "flac": spoken[world.config.speech],
             "video.npy": ["digit", "colour", "motion", "size (height)"],
         },

@@ -69,6 +69,36 @@ def test_a_sample_depends_on_its_own_seed_alone():
         assert (together[modality][0] - together[modality][1]).norm() > 1e-2
 
 
+def test_the_text_is_sampled_first_and_the_others_given_it():
+    module = build()
+    asked = []
+    sample = module._sample
+    module._sample = lambda observed, *rest: asked.append(set(observed)) or sample(observed, *rest)
+    module.generate({"image": unit(3)}, FAST, seeds=SEEDS)
+    assert asked == [{"image"}, {"image", "text"}]
+
+
+def test_statistics_leave_out_what_samples_lack():
+    module, rows = build(), unit(6, len(SLOTS))
+    present = torch.ones(6, len(SLOTS), dtype=torch.bool)
+    present[3:, SLOTS.index("image")] = False
+    module.fit_statistics(torch.where(present[..., None], rows, 0.0), present)
+    assert_close(module.mean[SLOTS.index("image")], rows[:3, SLOTS.index("image")].mean(dim=0))
+    assert module.known.all()
+
+
+@pytest.mark.parametrize("missing", ["audio", "text"])
+def test_a_modality_that_no_sample_had_is_not_sampled(missing):
+    module = build()
+    gone = [SLOTS.index(slot) for slot in (missing, QUERIES[missing])]
+    present = torch.ones(6, len(SLOTS), dtype=torch.bool)
+    present[:, gone] = False
+    module.fit_statistics(torch.where(present[..., None], unit(6, len(SLOTS)), 0.0), present)
+    made = module.generate({"image": unit(3)}, FAST, seeds=SEEDS)
+    assert made.keys() == set(MODALITIES) - {missing}
+    assert all(row.isfinite().all() for row in made.values())
+
+
 def test_a_modality_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="smell is no modality; choose from text, image"):
         build().generate({"smell": unit(1)}, FAST, seeds=[0])
@@ -142,6 +172,8 @@ def test_without_a_partial_query_its_token_holds_what_is_said_in_full():
 def test_the_prior_overfits_one_batch():
     module = build(training=PriorTraining(observed_noise=0.0)).train()
     rows, present = unit(4, len(SLOTS)), torch.ones(32, len(SLOTS), dtype=torch.bool)
+    for modality, slot in QUERIES.items():  # all is said in full
+        rows[:, SLOTS.index(slot)] = rows[:, SLOTS.index(modality)]
     module.mean.copy_(rows.mean(dim=0))
     module.std.copy_(rows.std(dim=0).clamp_min(1e-3))
     optimiser, losses = torch.optim.AdamW(module.parameters(), 5e-3), []

@@ -74,14 +74,14 @@ def test_size_words_are_the_quarters():
 
 def test_splits_share_no_handwriting():
     for one, other in combinations(SPLITS, 2):
-        assert set(DIGITS.block(one)).isdisjoint(DIGITS.block(other))
-    assert sum(len(DIGITS.block(split)) for split in SPLITS) == len(DIGITS.labels) == 1797
+        assert set(DIGITS.blocks[one]).isdisjoint(DIGITS.blocks[other])
+    assert sum(len(DIGITS.blocks[split]) for split in SPLITS) == len(DIGITS.labels) == 1797
 
 
 def test_every_digit_has_instances_of_its_own_in_every_split():
     for split, digit in product(SPLITS, range(10)):
         instances = DIGITS.instances(split, digit)
-        assert set(instances) <= set(DIGITS.block(split))
+        assert set(instances) <= set(DIGITS.blocks[split])
         assert (DIGITS.labels[instances] == digit).all()
 
 
