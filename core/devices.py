@@ -1,4 +1,6 @@
-"""Which device computes."""
+"""Which device computes, and on how many cores."""
+
+import os
 
 import torch
 
@@ -14,3 +16,10 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
     return torch.device(name)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -30,7 +30,7 @@ SKLEARN_BLOCKS: dict[Split, range] = {
     "train": range(500, 1400),
     "test": range(1400, 1797),
 }
-"""Readers own the scans from which a classifier reads the others best (LOG.md): their hands vary."""
+"""Readers own scans whose hands vary: from them a classifier reads the others best (LOG.md)."""
 MNIST_BLOCKS: dict[Split, range] = {
     "train": range(40_000),
     "readers": range(40_000, 52_000),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import command
+from core.devices import usable_cores
 from core.energy import WATTS_PER_CPU
 from core.files import new_file
 from multimodal.progress import Display
@@ -52,7 +53,7 @@ def quickstart(
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     plan = stages(out, preset, smoke)
-    jobs = jobs or (1 if preset == "gpu" else min(2, os.cpu_count() or 1))
+    jobs = jobs or (1 if preset == "gpu" else min(2, usable_cores()))
     if jobs < 1:
         raise ValueError(f"jobs is {jobs} but at least 1 stage must run; leave it out")
     runner = Runner(out, plan, jobs)
@@ -110,7 +111,7 @@ class Runner:
             _write_json(folder / "begun.json", {"key": key})
         if stage.name == "evaluate":
             write_stages(self.out, self.rows)
-        threads = self._cores() if stage.alone else max(1, self._cores() // self.jobs)
+        threads = usable_cores() if stage.alone else max(1, usable_cores() // self.jobs)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
         logs = self.out / "logs"
         logs.mkdir(exist_ok=True)
@@ -119,11 +120,6 @@ class Runner:
                 stage.command(folder, resume), cwd=ROOT, env=environment, stdout=log, stderr=log
             )
         return Running(stage, folder, process)
-
-    def _cores(self) -> int:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
 
     def _collect(self, display: Display) -> None:
         for running in list(self.running):

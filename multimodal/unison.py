@@ -109,7 +109,7 @@ class Unison:
     def complete(
         self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
     ) -> dict[str, Float[Tensor, "B E"]]:
-        """Return the embeddings of all modalities, sampled so that they agree, given those observed."""
+        """Return the embeddings of all modalities: those observed, and others that agree."""
         return self.stage("prior").generate(dict(observed), seeds=stage_seeds(seeds, "prior"))
 
     def decode(

@@ -1,7 +1,6 @@
 """Write the world as shards: plan, speak a bank once, then draw samples in several processes."""
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from core.devices import usable_cores
 from core.files import new_folder
 from core.manifest import Manifest
 from core.shards import check_absent, write_shards
@@ -47,7 +47,7 @@ def build_world(
     """
     check_absent(out)
     load_digits(config.digits, digits_source)  # before the fork, so that all share it
-    processes = workers or _cores()
+    processes = workers or usable_cores()
     with ExitStack() as stack:
         bank_folder = Path(stack.enter_context(TemporaryDirectory(prefix="world")))
         speech = _open_speech(config, speech_source, bank_folder, processes)
@@ -55,13 +55,6 @@ def build_world(
         folder = stack.enter_context(new_folder(out))
         pool = stack.enter_context(Pool(processes, _start, (world,)))
         return {split: _write(world, split, folder / split, pool) for split in SPLITS}
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _open_speech(

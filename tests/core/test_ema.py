@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import lightning as L
 import pytest
@@ -21,7 +21,7 @@ class Weights(L.LightningModule):
 def advance(ema, module, step, value=None):
     if value is not None:
         nn.init.constant_(module.learnt, value)
-    ema.on_train_batch_end(SimpleNamespace(global_step=step), module)
+    ema.on_train_batch_end(Mock(spec=L.Trainer, global_step=step), module)
 
 
 def average(ema):
@@ -86,10 +86,10 @@ def test_a_resumed_average_goes_on_as_if_there_had_been_no_break():
         for ema in (whole, broken):
             advance(ema, module, step, step * 0.1)
     checkpoint = {}
-    broken.on_save_checkpoint(SimpleNamespace(), module, checkpoint)
+    broken.on_save_checkpoint(Mock(spec=L.Trainer), module, checkpoint)
     advance(broken, module, 5, 100.0)  # lost with the interrupted run
     resumed = PowerEMA()
-    resumed.on_load_checkpoint(SimpleNamespace(), module, checkpoint)
+    resumed.on_load_checkpoint(Mock(spec=L.Trainer), module, checkpoint)
     for ema in (whole, resumed):
         advance(ema, module, 5, 0.5)
     assert average(resumed) == average(whole)

@@ -48,4 +48,4 @@ def test_logit_normal_times_have_their_median_at_the_sigmoid_of_the_mean():
 
 def test_a_flat_distribution_of_times_is_refused():
     with pytest.raises(ValueError, match="above 0"):
-        LogitNormal(0, 0)
+        LogitNormal(0.0, 0.0)

@@ -23,7 +23,7 @@ from multimodal.alignment import AlignmentModule
 from multimodal.contact import film_strip, write_contact_sheet
 from multimodal.generate import generate, plain_options
 from multimodal.prior import PriorModule
-from multimodal.towers import MODALITIES
+from multimodal.towers import MODALITIES, SLOTS
 from multimodal.unison import Unison, stage_seeds
 from text import TextConfig, TextModule
 from video import VideoConfig, VideoModule
@@ -263,6 +263,14 @@ def test_a_generator_of_another_shared_space_is_refused(run: Path, tmp_path: Pat
 
 def _limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+
+def test_a_modality_that_the_prior_never_saw_is_refused(run: Path):
+    unison = Unison(run)
+    unison.stage("prior").known[SLOTS.index("audio")] = False
+    assert unison.generate(to=["text"])["text"]
+    with pytest.raises(ValueError, match="was trained without audio; leave it out"):
+        unison.generate(to=["text", "audio"])
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(run: Path, tmp_path: Path):
