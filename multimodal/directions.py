@@ -16,12 +16,17 @@ BATCH = 125  # sources a pass
 
 
 @runtime_checkable
-class System(Protocol):
-    """What is measured: towers, a prior, generators."""
+class Towers(Protocol):
+    """The shared space alone."""
 
     def embed(self, signals: Signals) -> dict[str, Float[Tensor, "B E"]]:
         """Embed batches of signals."""
         ...
+
+
+@runtime_checkable
+class System(Towers, Protocol):
+    """What is measured: towers, a prior, generators."""
 
     def complete(
         self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]

@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from core.cli import command
 from core.files import new_file
 from core.manifest import Manifest
 from core.noise import mix
+from core.shards import ShardReader
 from multimodal.directions import Made, System, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.queries import measure_queries
 from multimodal.readers import Reader, load_readers
-from multimodal.scores import Results, score
+from multimodal.scores import Results, all_directions, score, summarise
 from multimodal.space import measure_space
-from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, seen_positions, take
+from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, positions, take
 
+TRAINED = 2000  # training signals among which the nearest is sought
 REFERENCE = 1000  # real samples that the readers' own accuracy is measured on, if there are so many
 EXAMPLES = 3  # sources of each modality shown in the report: the first drawn, not the best
 JOINT_EXAMPLES = 6
@@ -39,6 +43,7 @@ def evaluate(
     n: int = 250,
     seed: int = 0,
     queries: int = 100,
+    unseen: int = 100,
     files: Path | None = None,
     device: str = "auto",
 ) -> None:
@@ -51,6 +56,8 @@ def evaluate(
         n: Sources a direction.
         seed: Draws the sources and everything that is generated.
         queries: Sources of each kind of partial query; 0 leaves them out.
+        unseen: Sources a direction whose combination of factors training never saw; 0 leaves them
+            out. Only the readers' and the test split hold such.
         files: Folder of other files to try, with what they show in its labels.json.
         device: Where to generate, as torch names it; `auto` takes a GPU if there is one.
     """
@@ -59,13 +66,15 @@ def evaluate(
 
     started = time.monotonic()
     world = run / "world" if world is None else world
-    if queries < 0:
-        raise ValueError(f"queries is {queries} but must be 0 (none) or more")
+    for name, count in (("queries", queries), ("unseen", unseen)):
+        if count < 0:
+            raise ValueError(f"{name} is {count} but must be 0 (none) or more")
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
     unison = load(str(run), device)
-    report, examples = measure(unison, readers, real, n, seed)
+    trained = training_features(readers, world / "train")
+    report, examples = measure(unison, readers, real, n, seed, trained)
     origin = {"split": split, "dataset": Manifest.load(world / split).dataset_id, "seed": seed}
     report = origin | report | {"evaluation_seconds": round(time.monotonic() - started, 1)}
     save_examples(run / "evaluate" / "examples", examples)
@@ -75,6 +84,9 @@ def evaluate(
         save_batches(run / "evaluate" / "files", signals)
     if queries:
         report["queries"] = measure_queries(unison, readers, real, min(queries, n), seed)
+    if unseen and split == "test":
+        held = draw_tuples(world / split, unseen, seed, held_out=True)
+        report["composition"] = measure_composition(unison, readers, held, unseen, seed)
     report["space"] = measure_space(unison, real)
     probes = run / "probes" / "probes.json"
     if probes.is_file():
@@ -84,37 +96,75 @@ def evaluate(
     publish(run)
 
 
-def draw_tuples(folder: Path, n: int, seed: int) -> Tuples:
-    """Draw n sources, and behind them more real samples to measure readers and manifolds on."""
+def draw_tuples(folder: Path, n: int, seed: int, *, held_out: bool = False) -> Tuples:
+    """Draw n sources, and behind them more real samples to measure readers and manifolds on.
+
+    All are of combinations that training has seen, or all of those `held_out` from it.
+    """
     if n < 4:
         raise ValueError(f"n is {n} but manifolds of features need 4 samples or more; raise --n")
-    seen = seen_positions(folder)
-    if len(seen) < n:
-        raise ValueError(
-            f"{folder} has {len(seen)} samples of seen combinations but n is {n}; lower --n"
-        )
-    order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))
-    return load_tuples(folder, [seen[i] for i in order[: max(2 * n, REFERENCE)].tolist()])
+    rows = positions(folder, held_out=held_out)
+    if len(rows) < n:
+        kind = "held-out" if held_out else "seen"
+        raise ValueError(f"{folder} has {len(rows)} samples of {kind} combinations, but not {n}")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return load_tuples(folder, [rows[i] for i in order[: max(2 * n, REFERENCE)].tolist()])
+
+
+def training_features(
+    readers: Mapping[str, Reader], folder: Path
+) -> dict[str, Float[Tensor, "T D"]]:
+    """What the readers make of the first signals of the training split."""
+    count = min(TRAINED, len(ShardReader(folder)))
+    tuples = load_tuples(folder, range(count))
+    return {m: readers[m].features(signal) for m, signal in tuples.signals.items()}
 
 
 def measure(
-    system: System, readers: Mapping[str, Reader], real: Tuples, n: int, seed: int
+    system: System,
+    readers: Mapping[str, Reader],
+    real: Tuples,
+    n: int,
+    seed: int,
+    trained: Mapping[str, Float[Tensor, "T D"]] | None = None,
 ) -> tuple[dict[str, Any], Examples]:
     """Generate from the first n real samples in all directions, and from nothing; score it all."""
     sources = take(real.signals, range(n))
-    seeds = [mix(seed, stream, torch.arange(n)).tolist() for stream in range(5)]
     make(system, take(sources, range(2)), [0, 1])  # loads the models, so that no latency holds it
-    made = {m: make(system, {m: sources[m]}, seeds[i]) for i, m in enumerate(MODALITIES)}
-    joint = make(system, {}, seeds[4])
+    made = _from_each(system, sources, n, seed)
+    joint = make(system, {}, mix(seed, 4, torch.arange(n)).tolist())
     results = Results(
         real=real,
         n=n,
         read=read(readers, real.signals),
         made={m: read(readers, x.signals) for m, x in made.items()},
         joint=read(readers, joint.signals),
+        trained=trained or {},
     )
     report = score(results, {m: x.seconds for m, x in made.items()})
     return report, _examples(sources, made, joint)
+
+
+def measure_composition(
+    system: System, readers: Mapping[str, Reader], held: Tuples, n: int, seed: int
+) -> dict[str, Any]:
+    """Strict over reference in all directions where training never saw the combination."""
+    sources = take(held.signals, range(n))
+    made = _from_each(system, sources, n, seed)
+    results = Results(
+        real=held,
+        n=n,
+        read=read(readers, held.signals),
+        made={m: read(readers, x.signals) for m, x in made.items()},
+        joint={},
+    )
+    directions = all_directions(results)
+    return {"n": n, "directions": directions, "summary": summarise(directions)}
+
+
+def _from_each(system: System, sources: Signals, n: int, seed: int) -> dict[str, Made]:
+    seeds = [mix(seed, stream, torch.arange(n)).tolist() for stream in range(len(MODALITIES))]
+    return {m: make(system, {m: sources[m]}, seeds[i]) for i, m in enumerate(MODALITIES)}
 
 
 def _examples(sources: Signals, made: Mapping[str, Made], joint: Made) -> Examples:

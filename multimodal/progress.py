@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -15,6 +15,7 @@ from rich.progress import TimeRemainingColumn as Eta
 from multimodal.stages import Stage
 
 
+@runtime_checkable
 class RunningStage(Protocol):
     """What the display reads of a stage at work."""
 

@@ -132,12 +132,28 @@ def _sections(
             f'<div class="scroll">{html.joint_grid(examples)}</div>{html.joint_table(numbers)}',
         ),
         _section(
+            "One to the rest",
+            "The three others made from one source agree with it, and with one another about what"
+            " it leaves open.",
+            html.rest_table(numbers),
+        )
+        if "one_to_rest" in numbers
+        else "",
+        _section(
             "Asked in part",
             "A query says a part, the outputs must show it, agree about the rest, and leave it as"
             " open as it is in training.",
             html.query_tables(numbers["queries"]),
         )
         if "queries" in numbers
+        else "",
+        _section(
+            "Unseen combinations",
+            f"{numbers['composition']['n']} sources of each modality whose digit never met that"
+            " colour, or that motion, in training.",
+            html.composition_table(numbers),
+        )
+        if "composition" in numbers
         else "",
         _files(numbers["files"], tried) if "files" in numbers else "",
         _section(

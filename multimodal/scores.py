@@ -1,10 +1,11 @@
 """From readings to the numbers of a report: directions, joint samples, diversity."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from multimodal.directions import Readout
@@ -13,12 +14,16 @@ from multimodal.metrics import (
     bootstrap_interval,
     factor_accuracy,
     frechet_distance,
+    kernel_distance,
     matches,
     mean,
+    nearest_distance,
+    on_manifold,
     precision_recall,
     rank_correlation,
     total_variation,
 )
+from multimodal.queries import conditional, open_distance
 from multimodal.tuples import CARRIED, MODALITIES, Tuples
 
 LABELS = {"digit": 10, "colour": 8, "motion": 5}
@@ -41,22 +46,23 @@ class Results:
     """Source modality to what they say of the signals generated from it."""
     joint: Readouts
     """What they say of the joint unconditional samples."""
+    trained: Mapping[str, Float[Tensor, "T D"]] = field(default_factory=dict)
+    """Modality to features of training signals, for the nearest of them; may be left out."""
 
 
 def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """All numbers of a report; `seconds` of each source and target go beside them."""
-    directions = {
-        f"{source}->{target}": direction(results, source, target)
-        | {"latency_ms": round(1000 * seconds[source][target], 2)}
-        for source in MODALITIES
-        for target in MODALITIES
-    }
+    directions = all_directions(results)
+    for name, row in directions.items():
+        source, target = name.split("->")
+        row["latency_ms"] = round(1000 * seconds[source][target], 2)
     spread = {modality: diversity(results, modality) for modality in MODALITIES}
     return {
         "n": results.n,
         "directions": directions,
         "summary": summarise(directions),
         "joint": joint(results),
+        "one_to_rest": {source: one_to_rest(results, source) for source in MODALITIES},
         "recall": {modality: row["recall"] for modality, row in spread.items()},
         "diversity": spread,
         "readers": {modality: reader(results, modality) for modality in MODALITIES},
@@ -66,6 +72,11 @@ def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[
 def strict_factors(source: str, target: str) -> tuple[str, ...]:
     """Labels that the source determines and the target carries."""
     return tuple(factor for factor in CARRIED[source] if factor in CARRIED[target])
+
+
+def all_directions(results: Results) -> dict[str, dict[str, Any]]:
+    """The sixteen cells of the matrix."""
+    return {f"{s}->{t}": direction(results, s, t) for s in MODALITIES for t in MODALITIES}
 
 
 def direction(results: Results, source: str, target: str) -> dict[str, Any]:
@@ -122,6 +133,35 @@ def joint(results: Results) -> dict[str, Any]:
     }
 
 
+def one_to_rest(results: Results, source: str) -> dict[str, Any]:
+    """Whether the three others made from one source agree, with it and where it leaves them open.
+
+    Beside it the same of real tuples as read, and how far each open factor's labels are from what
+    training has for such sources (total variation, above the floor of so many draws).
+    """
+    n, rest = results.n, [m for m in MODALITIES if m != source]
+    told = {factor: results.real.truth[factor][:n] for factor in CARRIED[source]}
+    made = results.made[source]
+    agree = agreement([told, *(made[m].labels for m in rest)])
+    real = agreement([results.read[m].labels for m in MODALITIES])
+    given, clusters = torch.stack(list(told.values()), dim=1), results.real.instances[source][:n]
+    return {
+        "n": n,
+        "agree": _round(mean(agree)),
+        "ci95": [_round(end) for end in bootstrap_interval(agree.float(), clusters)],
+        "reference": _round(mean(real)),
+        "ratio": _ratio(mean(agree), mean(real)),
+        "open": {
+            f"{target} {factor}": open_distance(
+                made[target].labels[factor], given, conditional(tuple(told), factor, given)
+            )
+            for target in rest
+            for factor in CARRIED[target]
+            if factor not in told
+        },
+    }
+
+
 def diversity(results: Results, modality: str) -> dict[str, Any]:
     """Coverage of the real by what was generated, each beside the same figure of other real ones.
 
@@ -133,17 +173,30 @@ def diversity(results: Results, modality: str) -> dict[str, Any]:
     rows = [results.made[sources[i % 3]][modality].features[i] for i in range(n)]
     made, real = torch.stack(rows), results.read[modality].features[:n]
     others = results.read[modality].features[n : 2 * n]
-    precision, recall = precision_recall(real, made)
-    row = {
-        "recall": _round(recall),
-        "precision": _round(precision),
-        "frechet": _round(frechet_distance(real, made)),
-    }
+    row = _spread(real, made)
+    digits = results.real.truth["digit"][:n]
+    covered = on_manifold(real, made, k=3)
+    row["recall_by_digit"] = [
+        _round(mean(covered[digits == d])) if (digits == d).any() else None
+        for d in range(LABELS["digit"])
+    ]
+    if modality in results.trained:
+        known = results.trained[modality]
+        row["nearest_training"] = _round(nearest_distance(made, known))
+        row["nearest_training_real"] = _round(nearest_distance(real, known))
     if len(others) < n:
         return row
-    precision, recall = precision_recall(real, others)
-    floor = {"recall": recall, "precision": precision, "frechet": frechet_distance(real, others)}
-    return row | {f"{name}_real": _round(value) for name, value in floor.items()}
+    return row | {f"{name}_real": value for name, value in _spread(real, others).items()}
+
+
+def _spread(real: Float[Tensor, "P D"], other: Float[Tensor, "Q D"]) -> dict[str, Any]:
+    precision, recall = precision_recall(real, other)
+    return {
+        "recall": _round(recall),
+        "precision": _round(precision),
+        "frechet": _round(frechet_distance(real, other)),
+        "kid": round(kernel_distance(real, other), 6),
+    }
 
 
 def reader(results: Results, modality: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from multimodal.captions import LANGUAGES
-from multimodal.directions import BATCH, System
+from multimodal.directions import BATCH, Towers
 from multimodal.metrics import mean
 from multimodal.tuples import CARRIED, MODALITIES, Signals, Tuples, take
 
@@ -30,7 +30,7 @@ PHRASES: Mapping[str, Sequence[str]] = {
 Embeddings = Mapping[str, Float[Tensor, "N E"]]
 
 
-def measure_space(system: System, real: Tuples) -> dict[str, Any]:
+def measure_space(system: Towers, real: Tuples) -> dict[str, Any]:
     """Return all measures of the space on real signals; the system's towers embed them."""
     rows = embed_all(system, real.signals)
     words = {f: embed_all(system, {"text": list(p)})["text"] for f, p in PHRASES.items()}
@@ -54,7 +54,7 @@ def measure_space(system: System, real: Tuples) -> dict[str, Any]:
     }
 
 
-def embed_all(system: System, signals: Signals) -> dict[str, Float[Tensor, "N E"]]:
+def embed_all(system: Towers, signals: Signals) -> dict[str, Float[Tensor, "N E"]]:
     """Return the embeddings of signals, a batch at a time."""
     count = len(next(iter(signals.values())))
     batches = (range(start, min(start + BATCH, count)) for start in range(0, count, BATCH))

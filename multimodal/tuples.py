@@ -75,11 +75,11 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
     )
 
 
-def seen_positions(folder: Path) -> list[int]:
-    """Positions of a split's samples whose combination of factors training has seen."""
+def positions(folder: Path, *, held_out: bool) -> list[int]:
+    """Positions of a split's samples whose combination of factors training has seen, or has not."""
     reader = ShardReader(folder)
     facts = (json.loads(reader.read(row, ["json"])["json"]) for row in range(len(reader)))
-    return [row for row, fact in enumerate(facts) if not fact["held_out"]]
+    return [row for row, fact in enumerate(facts) if fact["held_out"] == held_out]
 
 
 def take(signals: Signals, rows: Sequence[int]) -> dict[str, Any]:

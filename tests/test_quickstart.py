@@ -216,8 +216,8 @@ def timed(name, minutes, needs=()):
     return Stage(name, (name,), needs=needs, minutes=minutes)
 
 
-CHAIN = [timed("a", 1), timed("b", 2, ("a",)), timed("c", 4, ("b",))]
-FREE = [timed("a", 3), timed("b", 3), timed("c", 3), timed("d", 3)]
+CHAIN = [timed("a", 1.0), timed("b", 2.0, ("a",)), timed("c", 4.0, ("b",))]
+FREE = [timed("a", 3.0), timed("b", 3.0), timed("c", 3.0), timed("d", 3.0)]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_makespan_is_that_of_the_busiest_lane(plan, jobs, minutes):
 
 
 def test_the_makespan_gives_all_lanes_to_a_stage_that_is_alone():
-    plan = [replace(timed("a", 2), alone=True), *FREE[1:], replace(timed("e", 1), alone=True)]
+    plan = [replace(timed("a", 2.0), alone=True), *FREE[1:], replace(timed("e", 1.0), alone=True)]
     assert makespan(plan, plan, 2) == 2 + 1 + 6
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from multimodal.baselines import Copy, MeanShift, NoiseInjection, RawSwap
+from multimodal.baselines import Copy, LabelPipeline, MeanShift, NoiseInjection, RawSwap
 from multimodal.tuples import MODALITIES
 
 N, WIDTH, SEEDS = 40, 6, [3, 4]
@@ -85,3 +85,20 @@ def test_a_copy_is_one_training_sample_in_all_modalities(train, source):
     joint = system.complete({}, seeds=SEEDS)
     heard = system.decode("audio", joint["audio"], seeds=SEEDS)
     assert torch.equal(heard, system.decode("video", joint["video"], seeds=SEEDS))
+
+
+def test_a_label_pipeline_keeps_labels_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    truth = {
+        f: torch.randint(3, (300,), generator=generator) for f in ("digit", "colour", "motion")
+    }
+    codes = torch.randn(3, 3, WIDTH, generator=generator)
+    clean = sum(codes[i][truth[f]] for i, f in enumerate(truth))
+    rows = {m: normalize(clean + 0.01 * torch.randn(300, WIDTH), dim=-1) for m in MODALITIES}
+    system = LabelPipeline(Nothing(), rows, truth)
+    made = system.complete({"text": rows["text"][:50]}, seeds=range(50))
+    chosen = {m: (made[m] @ rows[m].T).argmax(1) for m in MODALITIES}
+    for factor, labels in truth.items():
+        assert (labels[chosen["video"]] == labels[:50]).float().mean() > 0.95, factor
+    assert torch.equal(chosen["image"], chosen["video"])
+    assert (chosen["text"] != torch.arange(50)).any()

@@ -7,7 +7,8 @@ import torch
 
 from multimodal import scores
 from multimodal.directions import make, read
-from multimodal.evaluate import measure
+from multimodal.evaluate import measure, measure_composition
+from multimodal.factors import COLOURS, MOTIONS, held_out
 from multimodal.tuples import CARRIED, MODALITIES, Tuples, pick
 
 SIZES = {"digit": 10, "colour": 8, "motion": 5}
@@ -53,10 +54,16 @@ class Ignorer(Copier):
 
 
 def _draw(count, seed):
+    """Draw rows of combinations that training has seen."""
     generator = torch.Generator().manual_seed(seed)
-    labels = [torch.randint(n, (count,), generator=generator) for n in SIZES.values()]
+    draws = [torch.randint(n, (4 * count,), generator=generator).tolist() for n in SIZES.values()]
+    seen = [
+        (digit, colour, motion)
+        for digit, colour, motion in zip(*draws, strict=True)
+        if not held_out(digit, COLOURS[colour], MOTIONS[motion])
+    ]
     rest = torch.rand(count, 4, generator=generator)
-    return torch.cat([torch.stack(labels, 1).float(), rest], 1)
+    return torch.cat([torch.tensor(seen[:count]).float(), rest], 1)
 
 
 @pytest.fixture
@@ -86,6 +93,8 @@ def test_a_system_that_loses_nothing_scores_one_everywhere(real, readers):
     assert report["summary"]["ratio_min"] == report["summary"]["diagonal_mean"] == 1.0
     assert report["joint"]["unconditional"] == report["joint"]["reference"] == 1.0
     assert report["recall"] == dict.fromkeys(MODALITIES, 1.0)
+    for row in report["one_to_rest"].values():
+        assert (row["agree"], row["reference"], row["ratio"]) == (1.0, 1.0, 1.0)
 
 
 def test_a_system_that_ignores_its_source_scores_chance(real, readers):
@@ -93,6 +102,32 @@ def test_a_system_that_ignores_its_source_scores_chance(real, readers):
     assert report["summary"]["strict_mean"] < 0.1
     assert report["joint"]["unconditional"] < 0.1
     assert abs(report["summary"]["size_mean"]) < 0.3
+
+
+def test_outputs_that_disagree_where_the_source_is_silent_do_not_agree(real, readers):
+    made = {m: read(readers, {m: real.signals[m][:N]})[m] for m in MODALITIES}
+    other = dict(made["text"].labels) | {"motion": (made["text"].labels["motion"] + 1) % 5}
+    made["text"] = replace(made["text"], labels=other)
+    readout = read(readers, real.signals)
+    results = scores.Results(real=real, n=N, read=readout, made={"image": made}, joint={})
+    row = scores.one_to_rest(results, "image")
+    assert (row["agree"], row["reference"]) == (0.0, 1.0)
+    assert set(row["open"]) == {"text motion", "video motion"}
+
+
+def test_unseen_combinations_have_a_matrix_of_their_own(real, readers):
+    report = measure_composition(Copier(), readers, real, N, seed=0)
+    assert report["n"] == N
+    assert report["summary"]["ratio_min"] == 1.0
+    assert len(report["directions"]) == 16
+
+
+def test_a_copy_of_a_training_signal_is_near_it(real, readers):
+    trained = {m: readers[m].features(real.signals[m][:N]) for m in MODALITIES}
+    report, _ = measure(Copier(), readers, real, N, seed=0, trained=trained)
+    for row in report["diversity"].values():
+        assert row["nearest_training"] == 0.0
+        assert len(row["recall_by_digit"]) == 10
 
 
 def test_strict_asks_for_motion_only_between_text_and_video():

@@ -113,3 +113,33 @@ def test_ngram_features_know_word_order_but_not_case():
     features = metrics.ngram_features(["a red seven", "A RED seven", "seven red a"])
     assert torch.equal(features[0], features[1])
     assert not torch.equal(features[0], features[2])
+
+
+def test_kernel_distance_is_unbiased_and_sees_a_shift(generator):
+    def draw(count):
+        return torch.randn(count, 8, generator=generator)
+
+    values = [metrics.kernel_distance(draw(40), draw(40)) for _ in range(200)]
+    assert min(values) < 0 < max(values)
+    spread = torch.tensor(values).std() / 200**0.5
+    assert abs(sum(values) / 200) < 4 * float(spread)
+    assert metrics.kernel_distance(draw(400), draw(400) + 1) > 10 * max(values)
+
+
+def test_kernel_distance_is_the_mean_over_pairs(generator):
+    a, b = (torch.randn(5, 3, generator=generator).double() for _ in range(2))
+
+    def kernel(x, y):
+        return (float(x @ y) / 3 + 1) ** 3
+
+    within = [
+        sum(kernel(s[i], s[j]) for i in range(5) for j in range(5) if i != j) / 20 for s in (a, b)
+    ]
+    across = sum(kernel(x, y) for x in a for y in b) / 25
+    assert metrics.kernel_distance(a, b) == pytest.approx(sum(within) - 2 * across)
+
+
+def test_copies_are_at_no_distance_from_training(generator):
+    known = torch.randn(50, 4, generator=generator)
+    assert metrics.nearest_distance(known[:7], known) == 0
+    assert metrics.nearest_distance(known[:7] + 10, known) > 1

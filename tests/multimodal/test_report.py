@@ -56,7 +56,16 @@ def run(tmp_path, examples):
         "joint": {"n": 9, "unconditional": 0.8, "ci95": [0.7, 0.9], "reference": 0.95,
                   "factors": shares, "total_variation": shares},
         "recall": dict.fromkeys(MODALITIES, 0.6),
-        "diversity": {m: {"recall": 0.6, "precision": 0.9, "frechet": 1.0} for m in MODALITIES},
+        "one_to_rest": {
+            m: {"n": 9, "agree": 0.8, "ci95": [0.7, 0.9], "reference": 0.9, "ratio": 0.8889,
+                "open": {"text motion": {"distance": 0.2, "floor": 0.1}}}
+            for m in MODALITIES
+        },
+        "diversity": {
+            m: {"recall": 0.6, "precision": 0.9, "frechet": 1.0, "kid": 0.002,
+                "recall_by_digit": [0.5, None, *[0.6] * 8]}
+            for m in MODALITIES
+        },
         "readers": {m: {"n": 9, "digit": 0.9, "colour": 1.0, "strict": 0.9} for m in MODALITIES},
     }  # fmt: skip
     (tmp_path / "evaluate" / "report.json").write_text(json.dumps(report))
@@ -73,7 +82,13 @@ def test_what_was_measured_besides_has_its_section(run):
     path = run / "evaluate" / "report.json"
     report = json.loads(path.read_text())
     publish(run)
-    titles = ("Asked in part", "From elsewhere", "What an embedding knows", "The shared space")
+    titles = (
+        "Asked in part",
+        "Unseen combinations",
+        "From elsewhere",
+        "What an embedding knows",
+        "The shared space",
+    )
     bare = (run / "report.html").read_text()
     assert not any(f"<h2>{title}</h2>" in bare for title in titles)
     made = {m: x[:1] for m, x in _signals(1).items()}
@@ -91,6 +106,7 @@ def test_what_was_measured_besides_has_its_section(run):
         "a digit": {"n": 9, "determined": ["digit"], "strict": dict.fromkeys(MODALITIES, 0.9),
                     "agree": 0.8, "open": {"image": {"colour": distance}}},
     }  # fmt: skip
+    report["composition"] = {"n": 9, "directions": report["directions"]}
     report["probes"] = {m: {"digit": 0.98, "size": 0.9} for m in MODALITIES}
     scores = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.9)
     report["space"] = {

@@ -69,7 +69,7 @@ def test_held_out_combinations_are_never_drawn_for_train_and_val():
 
 
 def test_size_words_are_the_quarters():
-    assert [size_word(size) for size in (0, 0.26, 0.74, 1)] == list(SIZES)
+    assert [size_word(size) for size in (0.0, 0.26, 0.74, 1.0)] == list(SIZES)
 
 
 def test_splits_share_no_handwriting():
