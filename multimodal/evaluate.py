@@ -26,7 +26,7 @@ from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.queries import measure_queries
 from multimodal.readers import Reader, load_readers
-from multimodal.scores import Results, all_directions, score, summarise
+from multimodal.scores import Results, all_directions, score, spread, summarise
 from multimodal.space import measure_space
 from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, positions, take
 
@@ -42,6 +42,7 @@ def evaluate(
     split: Literal["val", "test"] = "val",
     n: int = 250,
     seed: int = 0,
+    seeds: int = 1,
     queries: int = 100,
     unseen: int = 100,
     files: Path | None = None,
@@ -55,6 +56,8 @@ def evaluate(
         split: Validation while developing; test for what is reported.
         n: Sources a direction.
         seed: Draws the sources and everything that is generated.
+        seeds: Repetitions of the matrix, joint samples and coverage, from `seed` on: their mean and
+            spread go beside the first one's numbers.
         queries: Sources of each kind of partial query; 0 leaves them out.
         unseen: Sources a direction whose combination of factors training never saw; 0 leaves them
             out. Only the readers' and the test split hold such.
@@ -66,6 +69,8 @@ def evaluate(
 
     started = time.monotonic()
     world = run / "world" if world is None else world
+    if seeds < 1:
+        raise ValueError(f"seeds is {seeds} but must be 1 or more")
     for name, count in (("queries", queries), ("unseen", unseen)):
         if count < 0:
             raise ValueError(f"{name} is {count} but must be 0 (none) or more")
@@ -75,6 +80,10 @@ def evaluate(
     unison = load(str(run), device)
     trained = training_features(readers, world / "train")
     report, examples = measure(unison, readers, real, n, seed, trained)
+    if seeds > 1:
+        others = range(seed + 1, seed + seeds)
+        more = [measure(unison, readers, draw_tuples(world / split, n, s), n, s)[0] for s in others]
+        report["spread"] = spread([report, *more])
     origin = {"split": split, "dataset": Manifest.load(world / split).dataset_id, "seed": seed}
     report = origin | report | {"evaluation_seconds": round(time.monotonic() - started, 1)}
     save_examples(run / "evaluate" / "examples", examples)

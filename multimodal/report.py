@@ -162,6 +162,13 @@ def _sections(
             html.diversity_table(numbers),
         ),
         _section(
+            "Repeated",
+            "The same with other sources and other noise; the deviation is that of a repetition.",
+            html.spread_table(numbers),
+        )
+        if "spread" in numbers
+        else "",
+        _section(
             "The readers",
             "Accuracy on real signals of this split; size as rank correlation.",
             html.reader_table(numbers),

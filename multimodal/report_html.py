@@ -144,6 +144,16 @@ def rest_table(report: Mapping[str, Any]) -> str:
     return f"{shown}<details><summary>What was left open</summary>{spread}</details>"
 
 
+def spread_table(report: Mapping[str, Any]) -> str:
+    """Mean and spread of the headlines over repetitions."""
+    rows = [
+        [escape(name.replace("_", " ")), share(row["mean"]), share(row["sd"]),
+         ", ".join(map(share, row["values"]))]
+        for name, row in report["spread"].items()
+    ]  # fmt: skip
+    return table(["number", "mean", "deviation", "each"], rows)
+
+
 def composition_table(report: Mapping[str, Any]) -> str:
     """Combinations that training never saw, beside those it saw."""
     seen, unseen = report["directions"], report["composition"]["directions"]

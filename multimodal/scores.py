@@ -1,6 +1,7 @@
 """From readings to the numbers of a report: directions, joint samples, diversity."""
 
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,32 @@ def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[
         "recall": {modality: row["recall"] for modality, row in spread.items()},
         "diversity": spread,
         "readers": {modality: reader(results, modality) for modality in MODALITIES},
+    }
+
+
+def headlines(report: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a report by which runs are compared, under flat names."""
+    rest = report["one_to_rest"].values()
+    return {
+        **report["summary"],
+        "joint": report["joint"]["unconditional"],
+        "joint_ratio": report["joint"]["ratio"],
+        "one_to_rest_ratio": _average(row["ratio"] for row in rest),
+        **{f"recall_{modality}": value for modality, value in report["recall"].items()},
+    }
+
+
+def spread(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation (n - 1) of each headline over repetitions, and the values."""
+    rows = [headlines(report) for report in reports]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {
+        name: {
+            "mean": _round(statistics.mean(values)),
+            "sd": _round(statistics.stdev(values)),
+            "values": values,
+        }
+        for name, values in columns.items()
     }
 
 

@@ -122,6 +122,17 @@ def test_unseen_combinations_have_a_matrix_of_their_own(real, readers):
     assert len(report["directions"]) == 16
 
 
+def test_the_spread_over_repetitions_is_that_of_the_headlines(real, readers):
+    reports = [measure(Ignorer(), readers, real, N, seed=seed)[0] for seed in (0, 1)]
+    reports[1]["summary"] = reports[0]["summary"] | {"strict_mean": 0.5}
+    reports[0]["summary"] = reports[0]["summary"] | {"strict_mean": 0.1}
+    row = scores.spread(reports)["strict_mean"]
+    assert row["values"] == [0.1, 0.5]
+    assert row["mean"] == pytest.approx(0.3)
+    assert row["sd"] == pytest.approx(0.08**0.5, abs=1e-4)
+    assert scores.headlines(reports[0])["recall_video"] == reports[0]["recall"]["video"]
+
+
 def test_a_copy_of_a_training_signal_is_near_it(real, readers):
     trained = {m: readers[m].features(real.signals[m][:N]) for m in MODALITIES}
     report, _ = measure(Copier(), readers, real, N, seed=0, trained=trained)

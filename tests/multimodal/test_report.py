@@ -106,6 +106,7 @@ def test_what_was_measured_besides_has_its_section(run):
         "a digit": {"n": 9, "determined": ["digit"], "strict": dict.fromkeys(MODALITIES, 0.9),
                     "agree": 0.8, "open": {"image": {"colour": distance}}},
     }  # fmt: skip
+    report["spread"] = {"strict_mean": {"mean": 0.9, "sd": 0.01, "values": [0.9, 0.91]}}
     report["composition"] = {"n": 9, "directions": report["directions"]}
     report["probes"] = {m: {"digit": 0.98, "size": 0.9} for m in MODALITIES}
     scores = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.9)
