@@ -20,8 +20,8 @@ from core.train_cli import train
 
 MUON, ADAMW = "core.optim.Muon", "core.optim.AdamW"
 IMAGE: Mapping[str, tuple[str, ...]] = {
-    "base: v-prediction, ReLU2, Muon": (),
-    "x-prediction": ("--model.flow.prediction=x",),
+    "base: x-prediction, ReLU2, Muon": (),
+    "v-prediction": ("--model.flow.prediction=v",),
     "SwiGLU": ("--model.model.net.mlp=swiglu",),
     "AdamW": (f"--model.optim.rule={ADAMW}",),
 }

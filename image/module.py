@@ -21,7 +21,7 @@ class ImageModule(FlowModule):
     def __init__(
         self,
         model: ImageConfig = ImageConfig(),
-        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(-1.25, 1.0)),
+        flow: FlowTraining = FlowTraining(prediction="x", times=LogitNormal(-1.25, 1.0)),
         optim: OptimConfig = OptimConfig(),
         cond_dim: int = 0,
         seed: int = 0,

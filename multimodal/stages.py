@@ -105,7 +105,7 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
               needs=("embeddings",), kind="measure", minutes=0.2),
         Stage("evaluate", ("multimodal.evaluate", "--run", str(run),
                            "--split", "test", "--n", "8" if smoke else "250",
-                           "--queries", "4" if smoke else "20", "--unseen", "0",
+                           "--queries", "4" if smoke else "20", "--unseen", "4" if smoke else "50",
                            "--files", "tests/fixtures"),
               needs=(*models, "readers", "probes"), packages=all_code, kind="measure",
               minutes=2.7, alone=True),

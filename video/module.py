@@ -27,7 +27,7 @@ class VideoModule(FlowModule):
     def __init__(
         self,
         model: VideoConfig = VideoConfig(),
-        flow: FlowTraining = FlowTraining(prediction="v", times=LogitNormal(-1.25, 1.0)),
+        flow: FlowTraining = FlowTraining(prediction="x", times=LogitNormal(-1.25, 1.0)),
         optim: OptimConfig = OptimConfig(),
         given: float = 0.25,
         image_checkpoint: str | None = None,
