@@ -1,5 +1,6 @@
 # make quickstart   build the world, train everything, write runs/quickstart/report.html
 # make test         run the tests
+# PRESET=gpu, OUT=folder and SEED=number change the quick start.
 # VENV=path puts the environment elsewhere; INSTALL=0 uses one whose packages are there already.
 
 # An environment may be shared by several checkouts: this one comes first.
@@ -10,6 +11,7 @@ VENV ?= .venv
 INSTALL ?= 1
 PRESET ?= cpu
 OUT ?= runs/quickstart
+SEED ?= 0
 STAMP = $(VENV)/.installed-$(shell sha256sum pyproject.toml | cut -c1-16)
 
 ifeq ($(INSTALL),0)
@@ -23,7 +25,7 @@ endif
 .PHONY: quickstart smoke test lint clean
 
 quickstart: $(READY)
-	$(RUN) -m multimodal.quickstart --out $(OUT) --preset $(PRESET)
+	$(RUN) -m multimodal.quickstart --out $(OUT) --preset $(PRESET) --seed $(SEED)
 
 smoke: $(READY)
 	$(RUN) -m multimodal.quickstart --out runs/smoke --smoke true

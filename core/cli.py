@@ -4,7 +4,7 @@ Exit codes: 0 done, 2 the user's mistake (one line: value, rule, way out), 1 a d
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +27,29 @@ def command(function: Function | dict[str, Function], argv: Sequence[str] | None
         )
 
     return guard(run)
+
+
+def plain_options(
+    argv: Sequence[str], *, lists: Sequence[str] = (), flags: Mapping[str, str] | None = None
+) -> list[str]:
+    """Rewrite what people type as the parser takes it: lists without brackets, flags without true.
+
+    With "--to" among the lists, `--to image audio --first-frame` becomes `--to=[image,audio]
+    --first_frame=true`; `flags` names each flag's option.
+    """
+    words, options, named = list(argv), [], flags or {}
+    while words:
+        option = words.pop(0)
+        values = []
+        while option.startswith("--") and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        if option in lists:
+            names = ",".join(values).replace(" ", ",")
+            option, values = f"{option}=[{names}]", []
+        elif option in named and not values:
+            option = f"{named[option]}=true"
+        options += [option, *values]
+    return options
 
 
 def guard(run: Callable[[], Any]) -> Any:

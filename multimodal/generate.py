@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli import command
+from core.cli import command, plain_options
 from core.files import new_folder
 
 RECORD = "generated.json"
@@ -100,25 +100,5 @@ def write_samples(
     write_contact_sheet(folder / "contact.png", given, samples)
 
 
-def plain_options(argv: Sequence[str]) -> list[str]:
-    """Rewrite what people type as the parser takes it: lists without brackets, flags without true.
-
-    `--to image audio --first-frame` becomes `--to=[image,audio] --first_frame=true`.
-    """
-    words, options = list(argv), []
-    while words:
-        option = words.pop(0)
-        values = []
-        while option.startswith("--") and words and not words[0].startswith("--"):
-            values.append(words.pop(0))
-        if option == "--to":
-            names = ",".join(values).replace(" ", ",")
-            option, values = f"--to=[{names}]", []
-        elif option in FLAGS and not values:
-            option = f"{FLAGS[option]}=true"
-        options += [option, *values]
-    return options
-
-
 if __name__ == "__main__":
-    command(generate, plain_options(sys.argv[1:]))
+    command(generate, plain_options(sys.argv[1:], lists=("--to",), flags=FLAGS))

@@ -41,6 +41,7 @@ def quickstart(
     preset: Preset = "cpu",
     smoke: bool = False,
     jobs: int | None = None,
+    seed: int = 0,
 ) -> None:
     """Run all stages that are not done yet, and write report.json and report.html.
 
@@ -49,10 +50,11 @@ def quickstart(
         preset: Sizes for CPU cores or for one GPU.
         smoke: Two steps a stage on a tiny world: shows that everything runs, teaches nothing.
         jobs: Stages side by side; by default a core each up to two, or one on a GPU.
+        seed: Of everything trained; world, readers and evaluation stay the same.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    plan = stages(out, preset, smoke)
+    plan = stages(out, preset, smoke, seed)
     jobs = jobs or (1 if preset == "gpu" else min(2, usable_cores()))
     if jobs < 1:
         raise ValueError(f"jobs is {jobs} but at least 1 stage must run; leave it out")

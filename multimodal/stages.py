@@ -56,8 +56,11 @@ class Stage:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
-    """Return all stages, the most urgent first among those that could run at the same time."""
+def stages(run: Path, preset: Preset, smoke: bool, seed: int = 0) -> list[Stage]:
+    """Return all stages, the most urgent first among those that could run at the same time.
+
+    `seed` is that of everything trained; world, readers and evaluation stay the same.
+    """
     world, embeddings = run / "world", run / "embeddings"
     models = ("alignment", "prior", "text", "image", "audio", "video")
     all_code = ("core", "text", "image", "audio", "video", "multimodal")
@@ -66,7 +69,8 @@ def stages(run: Path, preset: Preset, smoke: bool) -> list[Stage]:
         suffix = "" if preset == "cpu" else "_gpu"
         overlay = ("--config", "configs/smoke.yaml") if smoke else ()
         config = f"configs/{config}{suffix}.yaml"
-        return (module, "--config", config, *overlay, "--data.root", str(root), *more)
+        seeded = ("--seed_everything", str(seed)) if seed else ()
+        return (module, "--config", config, *overlay, *seeded, "--data.root", str(root), *more)
 
     def conditioned(name: str, *more: str) -> tuple[str, ...]:
         cond = ("--data.embeddings", str(embeddings))

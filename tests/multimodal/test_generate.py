@@ -16,12 +16,12 @@ from PIL import Image
 import multimodal
 from audio import AudioConfig, AudioModule
 from core.checkpoint import describe
-from core.cli import command
+from core.cli import command, plain_options
 from core.denoiser import DenoiserConfig
 from image import ImageConfig, ImageModule
 from multimodal.alignment import AlignmentModule
 from multimodal.contact import film_strip, write_contact_sheet
-from multimodal.generate import generate, plain_options
+from multimodal.generate import FLAGS, generate
 from multimodal.prior import PriorModule
 from multimodal.towers import MODALITIES, SLOTS
 from multimodal.unison import Unison, stage_seeds
@@ -55,6 +55,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def plain(argv: list[str]) -> list[str]:
+    """What the parser gets of a command line as people type it."""
+    return plain_options(argv, lists=("--to",), flags=FLAGS)
+
+
 def _excite(module: torch.nn.Module) -> None:
     """Undo the zeros that projections start from, so that conditions and times matter."""
     for parameter in module.parameters():
@@ -69,7 +74,7 @@ def unison(run: Path) -> Unison:
 
 def call(*argv: str | Path) -> None:
     """Run the command in this process."""
-    command(generate, plain_options([str(word) for word in argv]))
+    command(generate, plain([str(word) for word in argv]))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
@@ -291,13 +296,13 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(run: Path, tmp_path: P
 
 def test_options_may_be_typed_plainly():
     typed = ["--to", "image", "audio", "--first-frame", "--text", "a red seven", "--overwrite"]
-    assert plain_options(typed) == [
+    assert plain(typed) == [
         *("--to=[image,audio]", "--first_frame=true", "--text", "a red seven", "--overwrite=true")
     ]
-    assert plain_options(["--to", "image,audio", "--overwrite", "false"]) == [
+    assert plain(["--to", "image,audio", "--overwrite", "false"]) == [
         *("--to=[image,audio]", "--overwrite", "false")
     ]
-    assert plain_options(["--to=[text]", "--text", ""]) == ["--to=[text]", "--text", ""]
+    assert plain(["--to=[text]", "--text", ""]) == ["--to=[text]", "--text", ""]
 
 
 def test_a_text_of_any_bytes_fits_on_the_sheet(tmp_path: Path):
