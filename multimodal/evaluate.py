@@ -69,11 +69,9 @@ def evaluate(
 
     started = time.monotonic()
     world = run / "world" if world is None else world
-    if seeds < 1:
-        raise ValueError(f"seeds is {seeds} but must be 1 or more")
-    for name, count in (("queries", queries), ("unseen", unseen)):
-        if count < 0:
-            raise ValueError(f"{name} is {count} but must be 0 (none) or more")
+    for name, count, least in (("seeds", seeds, 1), ("queries", queries, 0), ("unseen", unseen, 0)):
+        if count < least:
+            raise ValueError(f"{name} is {count} but must be {least} or more")
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
