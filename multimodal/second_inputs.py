@@ -129,7 +129,7 @@ def ink(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:
     return rearrange(level_BP, "B (H W) -> B H W", W=image.shape[3])
 
 
-def straighten(ink: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
+def straighten(ink: Float[Tensor, "B H W"]) -> Float[Tensor, "B Y X"]:
     """Move the ink's centroid to the middle, undo its slant, and scale it by its second moments.
 
     Source: LeCun et al. 1998 (deslanting); the aspect is kept by half (Liu et al. 2003).

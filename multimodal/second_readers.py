@@ -33,7 +33,7 @@ class Trait:
     """Signals to descriptions."""
     factors: tuple[str, ...]
     """What a description tells."""
-    learner: type[KernelMachine] | type[NaiveBayes] = KernelMachine
+    learner: type[Learner] = KernelMachine
     """How."""
 
 
