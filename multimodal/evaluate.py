@@ -21,12 +21,14 @@ from core.files import new_file
 from core.manifest import Manifest
 from core.noise import mix
 from core.shards import ShardReader
+from multimodal.agreement import SecondReaders, compare_readers, read_again
 from multimodal.directions import Made, System, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.queries import measure_queries
 from multimodal.readers import Reader, load_readers
 from multimodal.scores import Results, all_directions, score, spread, summarise
+from multimodal.second_readers import load_second_readers
 from multimodal.space import measure_space
 from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, positions, take
 
@@ -74,10 +76,10 @@ def evaluate(
             raise ValueError(f"{name} is {count} but must be {least} or more")
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
-    readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
-    unison = load(str(run), device)
+    readers, second = load_readers(run / "readers"), load_second_readers(run / "readers")
+    real, unison = draw_tuples(world / split, n, seed), load(str(run), device)
     trained = training_features(readers, world / "train")
-    report, examples = measure(unison, readers, real, n, seed, trained)
+    report, examples = measure(unison, readers, real, n, seed, trained, second)
     if seeds > 1:
         others = range(seed + 1, seed + seeds)
         more = [measure(unison, readers, draw_tuples(world / split, n, s), n, s)[0] for s in others]
@@ -134,8 +136,12 @@ def measure(
     n: int,
     seed: int,
     trained: Mapping[str, Float[Tensor, "T D"]] | None = None,
+    second: SecondReaders | None = None,
 ) -> tuple[dict[str, Any], Examples]:
-    """Generate from the first n real samples in all directions, and from nothing; score it all."""
+    """Generate from the first n real samples in all directions, and from nothing; score it all.
+
+    With `second` readers, what they say goes beside it under "agreement".
+    """
     sources = take(real.signals, range(n))
     make(system, take(sources, range(2)), [0, 1])  # loads the models, so that no latency holds it
     made = _from_each(system, sources, n, seed)
@@ -149,6 +155,10 @@ def measure(
         trained=trained or {},
     )
     report = score(results, {m: x.seconds for m, x in made.items()})
+    if second is not None:
+        signals = {m: x.signals for m, x in made.items()}
+        again = read_again(results, second, signals, joint.signals)
+        report["agreement"] = compare_readers(results, again)
     return report, _examples(sources, made, joint)
 
 

@@ -1,5 +1,6 @@
 """The factors of the world: what a scene shows, and which combinations no training set may see."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,6 +22,8 @@ COLOUR_RGB = {
     "white": (250, 250, 250),
     "black": (8, 8, 8),
 }
+LABELS: Mapping[str, int] = {"digit": 10, "colour": len(COLOURS), "motion": len(MOTIONS)}
+"""Number of labels of each factor that has any."""
 STEPS = {"still": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Direction of each motion as (x, y), y downwards."""
 

@@ -1,7 +1,7 @@
-"""Train the readers on their own split: a plain loop of a few hundred steps each."""
+"""Train the readers on their own split: a plain loop of a few hundred steps for each network."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from core.files import new_file
 from core.manifest import Manifest
 from multimodal.metrics import factor_accuracy, rank_correlation
 from multimodal.readers import NETS, NetReader, Reader, load_readers
+from multimodal.second_readers import load_second_readers, train_second_readers
 from multimodal.tuples import CARRIED, Tuples, load_tuples
 
 STEPS = {"image": 500, "audio": 800, "video": 600}
@@ -56,29 +57,31 @@ def train_readers(
     seed: int = 0,
     jobs: int | None = None,
 ) -> None:
-    """Train a reader a modality on <world>/readers, and measure them on <world>/val.
+    """Train two readers a modality on <world>/readers, and measure them on <world>/val.
 
     Args:
         world: Folder that `python -m multimodal.shards world` wrote.
         out: Folder for the weights, readers.json and cost.json.
-        steps: Batches of each reader; by default as many as each needs.
-        seed: Of weights, order and augmentation.
+        steps: Batches of each network; by default as many as each needs.
+        seed: Of weights, order and augmentation; the second readers draw nothing.
         jobs: Readers trained side by side, each on one core; by default as many as there are cores.
     """
-    jobs = min(len(NETS), usable_cores()) if jobs is None else jobs
+    jobs = min(len(NETS) + 1, usable_cores()) if jobs is None else jobs
     if jobs < 1:
         raise ValueError(f"jobs is {jobs} but at least 1 reader must be trained; leave it out")
     meter = Meter()
     plans = {m: ReaderTraining(steps=STEPS[m] if steps is None else steps) for m in NETS}
     train = partial(_train_reader, world=world, out=out, plans=plans, seed=seed)
+    tasks = [*(partial(train, m) for m in NETS), partial(train_second_readers, world, out)]
     if jobs == 1:
-        parameters = sum(map(train, NETS))
+        parameters = sum(map(_call, tasks))
     else:  # one small network does not fill two cores, two do
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            parameters = sum(pool.map(train, NETS))
+            parameters = sum(pool.map(_call, tasks))
     cost = meter.read() | {"parameters": parameters}
     _write_json(out / "cost.json", cost)
-    accuracy = measure(load_readers(out), load_tuples(world / "val"))
+    real = load_tuples(world / "val")
+    accuracy, second = measure(load_readers(out), real), measure_second(out, real)
     _write_json(
         out / "readers.json",
         {
@@ -86,10 +89,17 @@ def train_readers(
             "training": {modality: asdict(plan) for modality, plan in plans.items()},
             "seconds": cost["seconds"],
             "val": accuracy,
+            "second": {"val": second},
         },
     )
-    for modality, shares in accuracy.items():
-        print(modality, " ".join(f"{factor} {share:.3f}" for factor, share in shares.items()))
+    for kind, table in (("", accuracy), ("second ", second)):
+        for modality, shares in table.items():
+            said = " ".join(f"{factor} {share:.3f}" for factor, share in shares.items())
+            print(f"{kind}{modality} {said}")
+
+
+def _call(task: Callable[[], int]) -> int:
+    return task()
 
 
 def _train_reader(
@@ -146,6 +156,16 @@ def measure(readers: Mapping[str, Reader], tuples: Tuples) -> dict[str, dict[str
         shares = factor_accuracy(reader.predict(signal), tuples.truth, CARRIED[modality])
         size = rank_correlation(reader.size(signal), tuples.size)
         result[modality] = {k: round(v, 4) for k, v in (shares | {"size": size}).items()}
+    return result
+
+
+def measure_second(folder: Path, tuples: Tuples) -> dict[str, dict[str, float]]:
+    """Accuracy of every second reader in every factor on real signals."""
+    result = {}
+    for modality, reader in load_second_readers(folder).items():
+        read = reader.predict(tuples.signals[modality])
+        shares = factor_accuracy(read, tuples.truth, CARRIED[modality])
+        result[modality] = {factor: round(share, 4) for factor, share in shares.items()}
     return result
 
 

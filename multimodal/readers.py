@@ -3,7 +3,7 @@
 They judge generated signals, so they are never used to train, to select or to stop anything. They
 learn from a split of their own, with handwriting and voices that no generator has seen, through
 networks and inputs unlike the towers'. Colour and motion are measured from pixels by plain code,
-text is read by the exact parser.
+text is read by the exact parser. The same command trains the second readers (second_readers.py).
 
     python -m multimodal.readers --world data/world --out runs/quickstart/readers
 """

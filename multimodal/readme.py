@@ -12,6 +12,7 @@ from typing import Any
 from core.cli import command
 from core.files import existing_file, new_file
 from multimodal.evaluate import evaluate
+from multimodal.report_agreement import headline_rows, reader_rows
 from multimodal.stages import Preset, stages
 from multimodal.tuples import MODALITIES
 
@@ -66,6 +67,8 @@ def results(report: Mapping[str, Any], run: Path) -> str:
         f"Strict over reference by direction, strict itself in brackets, by `{measure}`:",
         _table(["from \\ to", *MODALITIES], _matrix(report)),
     ]
+    if "agreement" in report:
+        parts += _read_twice(report, measure)
     if "seconds" in report:
         parts.append(_table(["stage", "time", "command"], _times(report, run)))
     return "\n\n".join(parts)
@@ -93,6 +96,20 @@ def _matrix(report: Mapping[str, Any]) -> Iterable[Sequence[str]]:
     for source in MODALITIES:
         cells = (report["directions"][f"{source}->{target}"] for target in MODALITIES)
         yield source, *(f"{_share(cell['ratio'])} ({_share(cell['strict'])})" for cell in cells)
+
+
+def _read_twice(report: Mapping[str, Any], measure: str) -> list[str]:
+    """The second readers, which are of another kind, beside the first."""
+    both = ([label, _share(one), _share(other)] for label, one, other in headline_rows(report))
+    rows = ([*names, *map(_share, numbers)] for *names, numbers in reader_rows(report))
+    head = ["reader", "factor", "first", "second", "agree on real", "on generated", "on joint"]
+    return [
+        "The same by second readers of another kind (gradients, histograms, phase correlation,"
+        " cepstra, counts of words), and how well both read real signals and agree, by"
+        f" `{measure}`:",
+        _table(["number", "first readers", "second readers"], both),
+        _table(head, rows),
+    ]
 
 
 def _times(report: Mapping[str, Any], run: Path) -> Iterable[Sequence[str]]:

@@ -13,6 +13,7 @@ from core.cli import command
 from core.files import existing_file, new_file
 from multimodal import report_html as html
 from multimodal.examples import Examples, load_batches, load_examples
+from multimodal.report_agreement import NOTE, agreement_tables
 from multimodal.report_charts import Curve, read_curves
 
 SCRIPT = """
@@ -173,6 +174,7 @@ def _sections(
             "Accuracy on real signals of this split; size as rank correlation.",
             html.reader_table(numbers),
         ),
+        _section("Read twice", NOTE, agreement_tables(numbers)) if "agreement" in numbers else "",
         *_embeddings(numbers),
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
         _section("What it cost", "", html.stage_table(stages)) if stages else "",

@@ -54,6 +54,10 @@ DEFINITIONS = {
     " and voices, unlike the towers in architecture and input. Colour and motion are measured from"
     " pixels by plain code, pitch by autocorrelation, captions by an exact parser: unparsable is"
     " wrong.",
+    "Read twice": "Accuracy of both readers on the same real signals, and the share of signals of"
+    " which both say the same: real ones, those of all sixteen directions, joint ones. The second"
+    " readers' ratio has their own reference. A caption that names no label of a factor is"
+    " unreadable to them, one that breaks the grammar is not.",
     "Energy": "Read from the machine's counters where it has them, else CPU-seconds times an"
     " assumed power; the source stands beside the number.",
 }

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from multimodal.directions import Readout
+from multimodal.factors import LABELS
 from multimodal.metrics import (
     agreement,
     bootstrap_interval,
@@ -26,8 +27,6 @@ from multimodal.metrics import (
 )
 from multimodal.queries import conditional, open_distance
 from multimodal.tuples import CARRIED, MODALITIES, Tuples
-
-LABELS = {"digit": 10, "colour": 8, "motion": 5}
 
 Readouts = Mapping[str, Readout]
 """Modality to what its reader said."""

@@ -97,6 +97,15 @@ def test_a_system_that_loses_nothing_scores_one_everywhere(real, readers):
         assert (row["agree"], row["reference"], row["ratio"]) == (1.0, 1.0, 1.0)
 
 
+def test_second_readers_that_say_the_same_change_nothing_but_stand_beside(real, readers):
+    alone, _ = measure(Ignorer(), readers, real, N, seed=0)
+    both, _ = measure(Ignorer(), readers, real, N, seed=0, second=readers)
+    assert "agreement" not in alone
+    again = both["agreement"]
+    assert again["summary"].items() <= both["summary"].items() == alone["summary"].items()
+    assert again["joint"].items() <= both["joint"].items()
+
+
 def test_a_system_that_ignores_its_source_scores_chance(real, readers):
     report, _ = measure(Ignorer(), readers, real, N, seed=0)
     assert report["summary"]["strict_mean"] < 0.1

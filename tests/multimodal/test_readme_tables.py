@@ -72,6 +72,28 @@ def test_all_directions_and_measured_stages_have_a_row(run, page):
     assert "| everything, start to report | 21 min 40 s | `make quickstart` |" in text
 
 
+def test_second_readers_have_tables_when_they_were_asked(run, page):
+    fill_readme(run, page, page.with_name("kept.json"))
+    assert "second readers" not in page.read_text()
+    report = json.loads((run / "report.json").read_text())
+    rates = dict.fromkeys(("first", "second", "agree_real", "agree_made", "agree_joint"), 0.98)
+    names = ("ratio_mean", "ratio_min", "diagonal_ratio_mean")
+    report["summary"]["diagonal_ratio_mean"] = 0.9
+    report["joint"]["ratio"] = 0.8333
+    report["agreement"] = {
+        "readers": {m: {"digit": rates, "strict": rates} for m in MODALITIES},
+        "summary": dict.fromkeys(names, 0.7),
+        "joint": {"unconditional": 0.74, "ratio": 0.85},
+    }
+    (run / "report.json").write_text(json.dumps(report))
+    fill_readme(run, page, page.with_name("kept.json"))
+    text = page.read_text()
+    assert "| strict over reference, the lowest of the twelve | 0.900 | 0.700 |" in text
+    assert "| joint samples from nothing that agree | 0.750 | 0.740 |" in text
+    for modality in MODALITIES:
+        assert f"| {modality} | digit | {' | '.join(['0.980'] * 5)} |" in text
+
+
 @pytest.mark.parametrize(
     "text", ["none", f"{BEGIN} only", f"{END} {BEGIN}", f"{BEGIN}{BEGIN}{END}"]
 )

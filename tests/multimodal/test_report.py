@@ -54,7 +54,7 @@ def run(tmp_path, examples):
         "split": "test", "dataset": "0123456789abcdef", "seed": 0, "n": 9,
         "directions": directions, "summary": summarise(directions),
         "joint": {"n": 9, "unconditional": 0.8, "ci95": [0.7, 0.9], "reference": 0.95,
-                  "factors": shares, "total_variation": shares},
+                  "ratio": 0.8421, "factors": shares, "total_variation": shares},
         "recall": dict.fromkeys(MODALITIES, 0.6),
         "one_to_rest": {
             m: {"n": 9, "agree": 0.8, "ci95": [0.7, 0.9], "reference": 0.9, "ratio": 0.8889,
@@ -88,6 +88,7 @@ def test_what_was_measured_besides_has_its_section(run):
         "From elsewhere",
         "What an embedding knows",
         "The shared space",
+        "Read twice",
     )
     bare = (run / "report.html").read_text()
     assert not any(f"<h2>{title}</h2>" in bare for title in titles)
@@ -108,6 +109,12 @@ def test_what_was_measured_besides_has_its_section(run):
     }  # fmt: skip
     report["spread"] = {"strict_mean": {"mean": 0.9, "sd": 0.01, "values": [0.9, 0.91]}}
     report["composition"] = {"n": 9, "directions": report["directions"]}
+    rates = dict.fromkeys(("first", "second", "agree_real", "agree_made", "agree_joint"), 0.9)
+    report["agreement"] = {
+        "readers": {m: {"digit": rates, "strict": rates} for m in MODALITIES},
+        "directions": report["directions"], "summary": report["summary"],
+        "joint": {"unconditional": 0.8, "ci95": [0.7, 0.9], "reference": 0.9, "ratio": 0.8889},
+    }  # fmt: skip
     report["probes"] = {m: {"digit": 0.98, "size": 0.9} for m in MODALITIES}
     scores = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.9)
     report["space"] = {

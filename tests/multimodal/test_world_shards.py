@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from multimodal.world import WorldConfig, members
 from multimodal.world_shards import build_world
 
 SPEECH = "none" if importlib.util.find_spec("espeakng_loader") is None else "espeak"
-CONFIG = WorldConfig(speech=SPEECH, train=9, readers=5, val=3, test=4, languages=("en", "es"))
+CONFIG = WorldConfig(speech=SPEECH, train=24, readers=12, val=8, test=8, languages=("en", "es"))
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,31 @@ def test_train_and_val_hold_no_held_out_combination(built: Path):
         for fact in facts(built / split):
             assert not fact["held_out"]
             assert not held_out(fact["digit"], fact["colour"], fact["motion"])
+
+
+def test_no_two_splits_share_a_handwriting(built: Path):
+    """Neither as pictures nor as clips, nor one as the other."""
+    hands = {
+        split: {fact[f"{kind}_instance"] for fact in facts(built / split)
+                for kind in ("image", "video")}
+        for split in SPLITS
+    }  # fmt: skip
+    for one, other in combinations(SPLITS, 2):
+        assert hands[one]
+        assert hands[one].isdisjoint(hands[other])
+
+
+def test_no_two_splits_share_a_voice(built: Path):
+    if SPEECH == "none":
+        pytest.skip("needs the extra: pip install -e .[speech]")
+    voices = {
+        split: {fact[name].split("+")[1] for fact in facts(built / split)
+                for name in ("voice", "query_voice")}
+        for split in SPLITS
+    }  # fmt: skip
+    for one, other in combinations(SPLITS, 2):
+        assert voices[one]
+        assert voices[one].isdisjoint(voices[other])
 
 
 def test_the_manifest_carries_a_data_card(built: Path):
