@@ -18,7 +18,7 @@ from core.manifest import Manifest
 from core.members import encode_npy
 from core.shards import ShardReader, write_shards
 from multimodal.alignment import AlignmentModule
-from papers.polymnist_2023.data import condition, load_views
+from papers.polymnist_2023.data import Pictures, condition, load_views
 from papers.polymnist_2023.views import PIXELS, VIEWS
 
 SPLITS = ("train", "val")
@@ -43,7 +43,7 @@ def embed(towers: Path, data: Path, out: Path) -> None:
 
 
 @torch.no_grad()
-def embed_views(module: AlignmentModule, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
+def embed_views(module: AlignmentModule, pictures: Pictures) -> dict[str, Tensor]:
     """Return the unit embeddings of every view that there is."""
     module.eval()
     return {

@@ -97,7 +97,7 @@ def measure(
 
 
 def conditional(
-    readers: Readers, samples: Samples, digit: Int[Tensor, "B"], seed: int
+    readers: Readers, samples: Samples, digit: Int[Tensor, "N"], seed: int
 ) -> dict[str, Any]:
     """Return the share of generated views that show the sources' digit, by number of inputs."""
     right: dict[int, list[Tensor]] = {}
@@ -113,7 +113,7 @@ def conditional(
     return result
 
 
-def joint_coherence(readers: Readers, joint: Pictures, digit: Int[Tensor, "B"]) -> dict[str, float]:
+def joint_coherence(readers: Readers, joint: Pictures, digit: Int[Tensor, "N"]) -> dict[str, float]:
     """Return the share of joint samples in which all views show one digit.
 
     Beside it how far the digits they show are from those of the data, or always the same digit

@@ -3,6 +3,7 @@
 Run by the interpreter of an environment of its own; it imports nothing of this repository.
 Objectives, networks and settings are the package's for PolyMNIST; only training ends by the clock.
 """
+# pyright: reportMissingImports=false, reportArgumentType=false
 
 import argparse
 import json

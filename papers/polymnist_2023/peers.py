@@ -52,7 +52,7 @@ def peers(
         raise ValueError(f"seconds is {budget} but a model needs some; leave it out for ours")
     with new_folder(out, replace=True) as folder, tempfile.TemporaryDirectory() as scratch:
         arrays = Path(scratch) / "arrays.npz"
-        np.savez(arrays, **export(run / "data", n))
+        np.savez(arrays, **export(run / "data", n))  # pyright: ignore[reportArgumentType]
         options = [f"--model={model}", f"--seconds={budget}", f"--joint={joint}", f"--seed={seed}"]
         files = [f"--data={arrays}", f"--out={folder / 'samples'}"]
         # Its environment has packages of its own, so ours must not be on its path.

@@ -69,7 +69,7 @@ def write_grid(path: Path, real: Pictures, made: Mapping[str, Samples]) -> None:
         to_pillow(sheet, 2).save(partial, "PNG")
 
 
-def _block(left: Pictures, right: Pictures, columns: range) -> Float[Tensor, "3 H W"]:
+def _block(left: Pictures, right: Pictures, columns: range) -> Float[Tensor, "3 R C"]:
     """A row a view: pictures of `left`, a gap, pictures of `right`."""
     halves = [
         rearrange(

@@ -16,7 +16,7 @@ from core.files import existing_file, new_file
 from core.members import to_bytes, to_float
 from papers.polymnist_2023.views import VIEWS
 
-Samples = Mapping[str, Float[Tensor, "B 3 H W"]]
+Samples = Mapping[str, Float[Tensor, "_ 3 H W"]]
 """Name of a direction -> pictures in [-1, 1]."""
 
 
