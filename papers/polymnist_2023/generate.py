@@ -66,8 +66,8 @@ def generate(
     out: Path,
     data: Path | None = None,
     split: str = "test",
-    n: int = 200,
-    joint: int = 1000,
+    n: int = 100,
+    joint: int = 400,
     seed: int = 0,
     options: FlowOptions = FlowOptions(),
 ) -> None:

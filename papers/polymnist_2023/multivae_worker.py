@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to write, without suffix")
     parser.add_argument("--model", choices=sorted(BATCH), required=True)
     parser.add_argument("--seconds", type=float, required=True, help="CPU-seconds of training")
-    parser.add_argument("--joint", type=int, default=1000, help="unconditional samples")
+    parser.add_argument("--joint", type=int, default=400, help="unconditional samples")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -30,8 +30,8 @@ def peers(
     python: Path,
     out: Path,
     seconds: float | None = None,
-    n: int = 200,
-    joint: int = 1000,
+    n: int = 100,
+    joint: int = 400,
     seed: int = 0,
 ) -> None:
     """Train a model for the CPU-seconds that all our stages took together, and let it generate.

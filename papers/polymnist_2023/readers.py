@@ -25,7 +25,7 @@ from multimodal.readers import NetReader
 from papers.polymnist_2023.data import load_views
 from papers.polymnist_2023.views import VIEWS
 
-STEPS = 400
+STEPS = 250
 
 
 class ColourNet(ResidualNet):

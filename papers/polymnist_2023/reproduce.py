@@ -16,7 +16,7 @@ from multimodal.quickstart import Runner, write_stages
 from multimodal.stages import Stage
 
 HERE = "papers/polymnist_2023"
-OURS = ("core", "image", "multimodal")
+OURS = ("core", "image", "multimodal", HERE)
 PEERS = ("mopoe", "mmvaeplus_conv", "mmvaeplus")
 
 
