@@ -11,7 +11,7 @@ from core.module import TrainedModule
 from core.noise import uniform
 from core.optim import OptimConfig
 from multimodal.losses import info_nce
-from multimodal.towers import MODALITIES, QUERIES, ModalityName, TowersConfig, build_towers
+from multimodal.towers import QUERIES, ModalityName, TowersConfig, build_towers
 
 INITIAL_SCALE = 1 / 0.07
 """Inverse temperature at the start, as in CLIP."""
@@ -22,7 +22,7 @@ FITTING = 16
 
 
 class AlignmentModule(TrainedModule):
-    """Four towers on one sphere, trained by InfoNCE between pairs of modalities."""
+    """Towers on one sphere, trained by InfoNCE between pairs of modalities."""
 
     kind = "alignment"
 
@@ -53,8 +53,9 @@ class AlignmentModule(TrainedModule):
         if max_scale < 1:
             raise ValueError(f"max_scale is {max_scale} but must be 1 or more")
         self.save_hyperparameters(logger=False)
-        self.pairs = [p for p in combinations(MODALITIES, 2) if anchor is None or anchor in p]
         self.towers = build_towers(towers)
+        self.queries = {m: field for m, field in QUERIES.items() if m in self.towers}
+        self.pairs = [p for p in combinations(self.towers, 2) if anchor is None or anchor in p]
         self.log_scale = nn.Parameter(torch.full((len(self.pairs),), INITIAL_SCALE).log())
         self.max_scale, self.motion_weight, self.partial = max_scale, motion_weight, partial
         self.register_buffer("fitted", torch.tensor(False))
@@ -100,7 +101,7 @@ class AlignmentModule(TrainedModule):
         self, batch: dict[str, Any], seeds: Int[Tensor, "B"] | None = None
     ) -> dict[str, Float[Tensor, "B E"]]:
         """Return the embeddings of every modality; `seeds` (training) turns augmentation on."""
-        return {m: self.towers[m](batch[m], seeds) for m in MODALITIES}
+        return {m: tower(batch[m], seeds) for m, tower in self.towers.items()}
 
     def pair_losses(
         self, embeddings: dict[str, Float[Tensor, "B E"]], present: dict[str, Tensor]
@@ -128,8 +129,10 @@ class AlignmentModule(TrainedModule):
     def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Replace some samples' complete text or sound by their partial query."""
         batch = dict(batch)
-        draws = uniform(self.seeds(batch), (len(QUERIES),), stream=4) < self.partial
-        for use, (modality, field) in zip(draws.T, QUERIES.items(), strict=True):
+        if not self.queries:
+            return batch
+        draws = uniform(self.seeds(batch), (len(self.queries),), stream=4) < self.partial
+        for use, (modality, field) in zip(draws.T, self.queries.items(), strict=True):
             full, query = batch[modality], batch[field]
             if isinstance(full, list):
                 batch[modality] = [q if u else f for f, q, u in zip(full, query, use, strict=True)]

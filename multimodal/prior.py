@@ -21,13 +21,7 @@ from core.module import TrainedModule
 from core.noise import normal, seeds_tensor, uniform
 from core.optim import OptimConfig
 from core.sampling import FlowOptions, solve
-from multimodal.towers import MODALITIES, QUERIES, SLOTS
-
-SOURCES: dict[str, str] = {m: QUERIES.get(m, m) for m in MODALITIES}
-"""Modality -> the token that holds it when it is observed."""
-
-PLAN = "text"
-"""The modality sampled first: its embedding holds all that the others must agree on."""
+from multimodal.towers import TokensConfig
 
 SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
 """How the prior is sampled: what outputs agree on is decided early, and a step costs little."""
@@ -52,7 +46,7 @@ class PriorTraining:
 
 
 class PriorModule(TrainedModule):
-    """A denoising transformer over six tokens, predicting clean embeddings."""
+    """A denoising transformer over the tokens of a space, predicting clean embeddings."""
 
     kind = "prior"
     mean: Float[Tensor, "N E"]
@@ -67,6 +61,7 @@ class PriorModule(TrainedModule):
         optim: OptimConfig = OptimConfig(),
         embedding: int = 64,
         seed: int = 0,
+        tokens: TokensConfig = TokensConfig(),
     ):
         """Build the network.
 
@@ -76,27 +71,29 @@ class PriorModule(TrainedModule):
             optim: Optimiser and schedule.
             embedding: Width of the shared space. Linked from the data.
             seed: Seed of noise, times and casts; linked from --seed_everything.
+            tokens: The embeddings that it models.
         """
         super().__init__(optim, seed)
         self.save_hyperparameters(logger=False)
-        self.cast = training
-        positions = torch.arange(len(SLOTS))[:, None]
-        self.net = Denoiser(net, embedding, positions, cond_dim=0)
-        self.absent = nn.Parameter(torch.zeros(len(SLOTS), embedding))
-        self.register_buffer("mean", torch.zeros(len(SLOTS), embedding))
-        self.register_buffer("std", torch.ones(len(SLOTS), embedding))
-        self.register_buffer("known", torch.ones(len(SLOTS), dtype=torch.bool))
+        self.cast, self.tokens = training, tokens
+        count = len(tokens.slots)
+        self.net = Denoiser(net, embedding, torch.arange(count)[:, None], cond_dim=0)
+        self.absent = nn.Parameter(torch.zeros(count, embedding))
+        self.register_buffer("mean", torch.zeros(count, embedding))
+        self.register_buffer("std", torch.ones(count, embedding))
+        self.register_buffer("known", torch.ones(count, dtype=torch.bool))
         self.register_buffer("fitted", torch.tensor(False))
 
     def on_fit_start(self) -> None:
         """Fit the statistics of each token on training embeddings, unless a checkpoint did."""
         if not self.fitted:
-            rows, present = zip(*map(stack_slots, self.first_batches(16)), strict=True)
+            stacked = [stack_slots(batch, self.tokens) for batch in self.first_batches(16)]
+            rows, present = zip(*stacked, strict=True)
             self.fit_statistics(torch.cat(rows), torch.cat(present))
 
     def fit_statistics(self, rows: Float[Tensor, "B N E"], present: Bool[Tensor, "B N"]) -> None:
         """Take mean and deviation of each token where it is present, and which ones there are."""
-        for slot in range(len(SLOTS)):
+        for slot in range(len(self.tokens.slots)):
             seen = rows[present[:, slot], slot]
             self.known[slot] = len(seen) > 1
             if self.known[slot]:
@@ -106,13 +103,13 @@ class PriorModule(TrainedModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the flow's loss on the generated tokens."""
-        loss = self.loss(*stack_slots(batch), self.seeds(batch))
+        loss = self.loss(*stack_slots(batch, self.tokens), self.seeds(batch))
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss under casts, noise and times that are the same in every validation."""
-        loss = self.loss(*stack_slots(batch), self.seeds(batch))
+        loss = self.loss(*stack_slots(batch, self.tokens), self.seeds(batch))
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
 
     def loss(
@@ -122,7 +119,7 @@ class PriorModule(TrainedModule):
         seeds: Int[Tensor, "B"],
     ) -> Float[Tensor, ""]:
         """Return the mean squared error of the velocity of generated tokens."""
-        observed, generated = (cast & present for cast in draw_cast(seeds, self.cast))
+        observed, generated = (cast & present for cast in draw_cast(seeds, self.cast, self.tokens))
         noise, time = normal(seeds, rows.shape[1:]), self._times(seeds)
         x = self._standardise(rows)
         shaken = normal(seeds, rows.shape[1:], stream=2) * self._shake()
@@ -149,13 +146,14 @@ class PriorModule(TrainedModule):
         sampled anew, complete, as what was said may be partial. Without `plan` all are sampled at
         once, for comparison.
         """
-        unknown = observed.keys() - set(MODALITIES)
+        names, first = self.tokens.modalities, self.tokens.plan
+        unknown = observed.keys() - set(names)
         if unknown:
-            raise ValueError(f"{min(unknown)} is no modality; choose from {', '.join(MODALITIES)}")
+            raise ValueError(f"{min(unknown)} is no modality; choose from {', '.join(names)}")
         starts = seeds_tensor(seeds, self.device)
-        if plan and self.known[SLOTS.index(PLAN)]:
-            first = self._sample(observed, options, normal(starts, self.mean.shape, stream=8))
-            observed = observed | {PLAN: first[PLAN]}
+        if plan and first is not None and self.known[self.tokens.slots.index(first)]:
+            planned = self._sample(observed, options, normal(starts, self.mean.shape, stream=8))
+            observed = observed | {first: planned[first]}
         return self._sample(observed, options, normal(starts, self.mean.shape))
 
     def _sample(
@@ -165,12 +163,13 @@ class PriorModule(TrainedModule):
         noise: Float[Tensor, "B N E"],
     ) -> dict[str, Float[Tensor, "B E"]]:
         """Sample all that is not observed together."""
-        given = torch.tensor([slot in {SOURCES[m] for m in observed} for slot in SLOTS])
-        wanted = torch.tensor([slot in MODALITIES for slot in SLOTS]) & ~given
+        slots, names, sources = self.tokens.slots, self.tokens.modalities, self.tokens.sources
+        given = torch.tensor([slot in {sources[m] for m in observed} for slot in slots])
+        wanted = torch.tensor([slot in names for slot in slots]) & ~given
         given, wanted = given.to(self.known) & self.known, wanted.to(self.known) & self.known
         rows = torch.zeros_like(noise)
         for modality, embedding in observed.items():
-            rows[:, SLOTS.index(SOURCES[modality])] = embedding.to(rows)
+            rows[:, slots.index(sources[modality])] = embedding.to(rows)
         start = torch.where(given[:, None], self._standardise(rows), noise)
 
         def slope(x: Float[Tensor, "B N E"], t: float) -> Float[Tensor, "B N E"]:
@@ -181,7 +180,7 @@ class PriorModule(TrainedModule):
 
         rows = F.normalize(solve(slope, start, options) * self.std + self.mean, dim=-1)
         made = wanted | given
-        return {m: rows[:, i] for i, m in enumerate(SLOTS) if m in MODALITIES and made[i]}
+        return {m: rows[:, i] for i, m in enumerate(slots) if m in names and made[i]}
 
     def _predict(
         self, x: Float[Tensor, "B N E"], time: Float[Tensor, "B N"], seen: Bool[Tensor, "B N"]
@@ -198,32 +197,35 @@ class PriorModule(TrainedModule):
 
     def _times(self, seeds: Int[Tensor, "B"]) -> Float[Tensor, "B N"]:
         own = uniform(seeds, stream=6) < self.cast.own_times
-        times = self.cast.times.times(seeds, (len(SLOTS),))
+        times = self.cast.times.times(seeds, (len(self.tokens.slots),))
         return torch.where(own[:, None], times, times[:, :1])
 
 
 def draw_cast(
-    seeds: Int[Tensor, "B"], cast: PriorTraining
+    seeds: Int[Tensor, "B"], cast: PriorTraining, tokens: TokensConfig = TokensConfig()
 ) -> tuple[Bool[Tensor, "B N"], Bool[Tensor, "B N"]]:
     """Return which tokens are observed and which are generated; the rest are absent."""
-    u = uniform(seeds, (3, len(SLOTS)), stream=7)
-    is_source = torch.tensor([slot in SOURCES.values() for slot in SLOTS], device=u.device)
-    is_target = torch.tensor([slot in MODALITIES for slot in SLOTS], device=u.device)
+    u = uniform(seeds, (3, len(tokens.slots)), stream=7)
+    sources, targets = tokens.sources.values(), tokens.modalities
+    is_source = torch.tensor([slot in sources for slot in tokens.slots], device=u.device)
+    is_target = torch.tensor([slot in targets for slot in tokens.slots], device=u.device)
     some = u[:, 2, :1] >= cast.nothing
     observed = (u[:, 0] < cast.observed) & is_source & some
     generated = (u[:, 1] >= cast.absent) & is_target & ~observed
     return observed, generated
 
 
-def stack_slots(batch: dict[str, Any]) -> tuple[Float[Tensor, "B N E"], Bool[Tensor, "B N"]]:
+def stack_slots(
+    batch: dict[str, Any], tokens: TokensConfig = TokensConfig()
+) -> tuple[Float[Tensor, "B N E"], Bool[Tensor, "B N"]]:
     """Return the tokens of a batch and which of them the samples have.
 
     A query's token holds what is said in full or the partial query, in every other epoch.
     """
     rows, present = dict(batch), dict(batch["present"])
-    for i, (modality, slot) in enumerate(QUERIES.items()):
+    for i, (modality, slot) in enumerate(tokens.queries.items()):
         partial = present[slot] & ((batch["index"] + batch["epoch"] + i) % 2 == 0)
         rows[slot] = torch.where(partial[:, None], batch[slot], batch[modality])
         present[slot] = partial | present[modality]
-    stacked = torch.stack([rows[slot] for slot in SLOTS], dim=1)
-    return stacked, torch.stack([present[slot] for slot in SLOTS], dim=1)
+    stacked = torch.stack([rows[slot] for slot in tokens.slots], dim=1)
+    return stacked, torch.stack([present[slot] for slot in tokens.slots], dim=1)

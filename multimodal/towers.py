@@ -25,6 +25,37 @@ QUERIES: dict[str, str] = {"text": "query_text", "audio": "query_audio"}
 SLOTS: tuple[str, ...] = (*MODALITIES, *QUERIES.values())
 """Tokens of the prior: one a modality, and one a partial query."""
 
+
+@dataclass(frozen=True)
+class TokensConfig:
+    """Which embeddings a prior models, and which of them it samples first."""
+
+    modalities: tuple[str, ...] = MODALITIES
+    """Names of what is observed and generated."""
+    queries: dict[str, str] = field(default_factory=lambda: dict(QUERIES))
+    """Those whose observed signals may say less than generated ones do, and their own token."""
+    plan: str | None = "text"
+    """The modality whose embedding holds all that the others must agree on; None: all at once."""
+
+    def __post_init__(self):
+        unknown = {*self.queries, *([self.plan] if self.plan else [])} - set(self.modalities)
+        if unknown:
+            raise ValueError(
+                f"{min(unknown)} is named as a query or the plan but is no modality; "
+                f"choose from {', '.join(self.modalities)}"
+            )
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """All tokens: one a modality, then one a partial query."""
+        return (*self.modalities, *self.queries.values())
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Modality -> the token that holds it when it is observed."""
+        return {m: self.queries.get(m, m) for m in self.modalities}
+
+
 GENERATORS: dict[str, type[TrainedModule]] = {
     "text": TextModule,
     "image": ImageModule,
@@ -35,10 +66,14 @@ GENERATORS: dict[str, type[TrainedModule]] = {
 
 @dataclass(frozen=True)
 class TowersConfig:
-    """Sizes of the four towers."""
+    """Which towers there are, and their sizes."""
 
     embedding: int = 64
     """Width of the shared space."""
+    kinds: dict[str, ModalityName] = field(
+        default_factory=lambda: {m: m for m in get_args(ModalityName)}
+    )
+    """Name of each tower, as the batch names its signals -> the encoder that it is."""
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     """The tower for text."""
     image: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -62,9 +97,9 @@ ENCODERS: dict[str, type[nn.Module]] = {
 
 
 def build_towers(config: TowersConfig) -> nn.ModuleDict:
-    """Return one encoder a modality, all of them into the same space."""
+    """Return one encoder a name, all of them into the same space."""
     towers = nn.ModuleDict()
-    for name in MODALITIES:
-        own = dataclasses.replace(getattr(config, name), embedding=config.embedding)
-        towers[name] = ENCODERS[name](own)
+    for name, kind in config.kinds.items():
+        own = dataclasses.replace(getattr(config, kind), embedding=config.embedding)
+        towers[name] = ENCODERS[kind](own)
     return towers

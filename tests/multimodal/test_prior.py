@@ -6,10 +6,11 @@ from torch.testing import assert_close
 from core.denoiser import DenoiserConfig
 from core.noise import mix
 from core.sampling import FlowOptions
-from multimodal.prior import SOURCES, PriorModule, PriorTraining, draw_cast, stack_slots
-from multimodal.towers import MODALITIES, QUERIES, SLOTS
+from multimodal.prior import PriorModule, PriorTraining, draw_cast, stack_slots
+from multimodal.towers import MODALITIES, QUERIES, SLOTS, TokensConfig
 
 E = 8
+SOURCES = TokensConfig().sources
 FAST = FlowOptions(steps=4, guidance=1.0)
 SEEDS = [0, 1, 2]
 
