@@ -6,7 +6,8 @@ from torch.testing import assert_close
 from core.denoiser import DenoiserConfig
 from core.noise import mix
 from core.sampling import FlowOptions
-from multimodal.prior import PriorModule, PriorTraining, draw_cast, stack_slots
+from multimodal.casts import PriorTraining, draw_cast, mix_tuples, stack_slots
+from multimodal.prior import PriorModule
 from multimodal.towers import MODALITIES, QUERIES, SLOTS, TokensConfig
 
 E = 8
@@ -70,13 +71,102 @@ def test_a_sample_depends_on_its_own_seed_alone():
         assert (together[modality][0] - together[modality][1]).norm() > 1e-2
 
 
-def test_the_text_is_sampled_first_and_the_others_given_it():
+def test_tokens_that_are_independent_of_the_plan_do_not_hear_of_it():
     module = build()
-    asked = []
-    sample = module._sample
-    module._sample = lambda observed, *rest: asked.append(set(observed)) or sample(observed, *rest)
-    module.generate({"image": unit(3)}, FAST, seeds=SEEDS)
-    assert asked == [{"image"}, {"image", "text"}]
+    a, b = (module.generate({"text": unit(3, seed=s)}, FAST, seeds=SEEDS) for s in (1, 2))
+    assert (a["text"] - b["text"]).norm(dim=1).min() > 1e-3
+    assert_close(a["image"], b["image"])
+
+
+def test_the_others_follow_the_plan_where_they_are_correlated_with_it():
+    module = build()
+    text, image = (slice(SLOTS.index(m) * E, SLOTS.index(m) * E + E) for m in ("text", "image"))
+    module.covariance[text, image] = module.covariance[image, text] = torch.eye(E)
+    made = module.generate({"audio": unit(3)}, FAST, seeds=SEEDS)
+    planned, followed = (
+        module._standardise(made[m][:, None].expand(-1, len(SLOTS), -1))[:, SLOTS.index(m)]
+        for m in ("text", "image")
+    )
+    assert F.cosine_similarity(planned, followed).min() > 0.7  # each was scaled to unit length
+
+
+def test_evidence_moves_the_plan_and_its_weight_can_be_nothing():
+    module = build()
+    text, image = (slice(SLOTS.index(m) * E, SLOTS.index(m) * E + E) for m in ("text", "image"))
+    module.covariance[text, image] = module.covariance[image, text] = 0.9 * torch.eye(E)
+    seen = {"image": unit(3)}
+    without, with_it = (
+        module.generate(seen, FAST, seeds=SEEDS, evidence=w)["text"] for w in (0.0, 1.0)
+    )
+    assert (without - with_it).norm(dim=1).min() > 1e-2
+
+
+def test_with_a_plan_the_others_cost_nothing():
+    module, present = build(), torch.ones(64, len(SLOTS), dtype=torch.bool)
+    rows, seeds = unit(64, len(SLOTS)), mix(0, torch.arange(64))
+    module.loss(rows, present, seeds).backward()
+    output = module.net.write.out.weight.grad
+    present[:, SLOTS.index("text")] = False
+    assert output is not None
+    assert output.any()
+    assert module.loss(rows, present, seeds).item() == 0
+
+
+@pytest.mark.parametrize("observed", [(), ("text",), ("image", "audio")])
+def test_without_a_plan_all_are_sampled_at_once(observed):
+    module = build(tokens=TokensConfig(plan=None))
+    assert module.plan is None
+    made = module.generate({m: unit(3) for m in observed}, FAST, seeds=SEEDS)
+    assert made.keys() == set(MODALITIES)
+    for rows in made.values():
+        assert_close(rows.norm(dim=1), torch.ones(3))
+
+
+def additive(digits, colours, motions):
+    """Return embeddings that add up their factors, the same in every token."""
+    basis = torch.eye(30)
+    rows = basis[digits] + basis[10 + colours] + basis[20 + motions]
+    return F.normalize(rows, dim=-1)[:, None].expand(-1, len(SLOTS), -1).contiguous()
+
+
+def factors_of(rows):
+    return torch.stack([part.argmax(dim=-1) for part in rows.split(10, dim=-1)], dim=-1)
+
+
+def test_mixed_tuples_are_right_and_some_of_combinations_that_were_not_there():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(0, 5, (128, 3), generator=generator)
+    drawn = drawn[(drawn[:, 0] != drawn[:, 1])]  # never equal: what is held out
+    rows = additive(*drawn.T)
+    present = torch.ones(rows.shape[:2], dtype=torch.bool)
+    mixed, there, of = mix_tuples(rows, present, 0, share=0.5)
+    assert 10 < len(mixed) <= 0.5 * len(rows)
+    assert there.all()
+    found = factors_of(mixed[:, 0])
+    assert_close(mixed, additive(*found.T))  # exactly the embedding of what it is said to show
+    assert (found[:, 0] == found[:, 1]).any()
+    assert len(of) == len(mixed)
+
+
+def test_tuples_are_mixed_from_those_that_have_the_plan():
+    drawn = torch.randint(0, 5, (128, 3), generator=torch.Generator().manual_seed(0))
+    rows, present = additive(*drawn.T), torch.ones(128, len(SLOTS), dtype=torch.bool)
+    present[::3, 0] = False
+    present[:, SLOTS.index("video")] = False
+    mixed, there, of = mix_tuples(rows, present, 0, share=1.0)
+    assert len(mixed)
+    assert present[of, 0].all()
+    assert not there[:, SLOTS.index("video")].any()
+
+
+def test_a_batch_of_one_mixes_nothing():
+    rows, present = unit(1, len(SLOTS)), torch.ones(1, len(SLOTS), dtype=torch.bool)
+    assert len(mix_tuples(rows, present, 0, share=1.0)[0]) == 0
+
+
+def test_shares_beyond_one_are_refused():
+    with pytest.raises(ValueError, match=r"mixed is 1\.5 but must be a share, 0 to 1"):
+        PriorTraining(mixed=1.5)
 
 
 def test_statistics_leave_out_what_samples_lack():
@@ -175,8 +265,7 @@ def test_the_prior_overfits_one_batch():
     rows, present = unit(4, len(SLOTS)), torch.ones(32, len(SLOTS), dtype=torch.bool)
     for modality, slot in QUERIES.items():  # all is said in full
         rows[:, SLOTS.index(slot)] = rows[:, SLOTS.index(modality)]
-    module.mean.copy_(rows.mean(dim=0))
-    module.std.copy_(rows.std(dim=0).clamp_min(1e-3))
+    module.fit_statistics(rows, present[:4])
     optimiser, losses = torch.optim.AdamW(module.parameters(), 5e-3), []
     for step in range(300):
         loss = module.loss(rows.repeat(8, 1, 1), present, mix(step, torch.arange(32)))

@@ -15,10 +15,11 @@ from core.shards import ShardReader
 from image import ImageEncoderConfig, ImageModule
 from image.model import ImageConfig
 from multimodal.alignment import AlignmentModule
+from multimodal.casts import PriorTraining as Casts
+from multimodal.casts import draw_cast
 from multimodal.digits import load_digits
 from multimodal.factors import SPLITS
-from multimodal.prior import PriorModule, draw_cast
-from multimodal.prior import PriorTraining as Casts
+from multimodal.prior import PriorModule
 from multimodal.towers import TokensConfig, TowersConfig
 from papers.polymnist_2023.data import condition, load_views, take
 from papers.polymnist_2023.generate import System
