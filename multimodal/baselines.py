@@ -3,12 +3,15 @@
     python -m multimodal.baselines --run runs/quickstart --split test
 
 The same towers and generators without the joint prior (raw swap, mean shift, noise injection,
-label pipeline), with the prior but without its plan, and a system that generates nothing (copy: the
-nearest training sample). Writes <run>/baselines.json.
+label pipeline), systems of another design trained at the same size by `python -m multimodal.rivals`
+(any-source conditioning, one shared latent, the prior all at once), and a system that generates
+nothing (copy: the nearest training sample). Writes <run>/baselines.json and adds its table to the
+run's report.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,19 +26,25 @@ from core.cli import command
 from core.files import new_file
 from core.noise import normal, seeds_tensor, uniform
 from multimodal.directions import System
-from multimodal.evaluate import draw_tuples, measure
+from multimodal.evaluate import draw_tuples, measure, measure_composition
 from multimodal.readers import load_readers
+from multimodal.report import models_id, publish
+from multimodal.report_baselines import COLUMNS, baseline_row, markdown_head
 from multimodal.space import embed_all
-from multimodal.tuples import CARRIED, MODALITIES, Signals, load_tuples, pick
-from multimodal.unison import Unison, stage_seeds
+from multimodal.tuples import CARRIED, MODALITIES, Signals, Tuples, load_tuples, pick
+from multimodal.unison import Unison
 
 NOISE = 0.4
 """Length of the injected noise, as the generators were trained with."""
 
-HEAD = (
-    "| system | mean ratio | lowest | size | one to the rest | joint | recall, least |\n"
-    "|---|---|---|---|---|---|---|"
-)
+RIVALS = {
+    "any": "any-source conditioning",
+    "shared": "one shared latent",
+    "at_once": "the prior, all at once",
+}
+"""Folder of what `python -m multimodal.rivals` trained -> what it is called in tables."""
+
+HEAD = markdown_head(["system", *COLUMNS])
 
 Rows = Mapping[str, Float[Tensor, "N E"]]
 
@@ -148,18 +157,29 @@ class LabelPipeline(RawSwap):
         return labels[torch.stack(votes).sum(dim=0).argmax(dim=1)]
 
 
-class AllAtOnce(RawSwap):
-    """The joint prior without its plan: all missing embeddings are sampled together."""
+class SharedLatent(RawSwap):
+    """Every generator is told one latent; from nothing, that of a training sample.
 
-    def __init__(self, system: Unison, train: Rows):
+    Given some modalities the latent is the mean of their embeddings; the generators were trained
+    on the mean of all four (`multimodal.rivals`).
+    """
+
+    def __init__(self, system: System, train: Rows):
         super().__init__(system, train)
-        self.prior = system.stage("prior")
+        whole = reduce(torch.stack(list(train.values())), "M N E -> N E", "mean")
+        self.latents = normalize(whole, dim=-1)
 
     def complete(
         self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
     ) -> dict[str, Float[Tensor, "B E"]]:
-        """Sample as the whole system does, but the text not first."""
-        return self.prior.generate(dict(observed), seeds=stage_seeds(seeds, "prior"), plan=False)
+        """Return the same latent for every modality, those observed included."""
+        if observed:
+            rows = torch.stack(list(observed.values()))
+            latent = normalize(reduce(rows, "M B E -> B E", "mean"), dim=-1)
+        else:
+            u = uniform(seeds_tensor(seeds, self.latents.device), stream=20)
+            latent = self.latents[(u * len(self.latents)).long()]
+        return dict.fromkeys(MODALITIES, latent)
 
 
 class Copy(RawSwap):
@@ -199,6 +219,8 @@ def baselines(
 ) -> None:
     """Measure the baselines on the samples that `evaluate` takes, and print a table.
 
+    Rivals that were not trained are left out, with a warning.
+
     Args:
         run: Folder with the stages' checkpoints and the readers.
         world: Folder that `python -m multimodal.shards world` wrote; by default the run's own.
@@ -209,38 +231,55 @@ def baselines(
     """
     world = run / "world" if world is None else world
     readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
+    unseen = draw_tuples(world / split, n, seed, held_out=True) if split == "test" else None
     train = load_tuples(world / "train", range(memory))
+    table: dict[str, Any] = {}
+    print(HEAD)
+    for name, system in systems(run, train):
+        report, _ = measure(system, readers, real, n, seed)
+        kept = ("directions", "summary", "joint", "one_to_rest", "diversity", "recall")
+        table[name] = {k: report[k] for k in kept}
+        if unseen is not None:
+            table[name]["composition"] = measure_composition(system, readers, unseen, n, seed)
+        print(f"| {name} | {' | '.join(baseline_row(table[name]))} |", flush=True)
+    with new_file(run / "baselines.json") as path:
+        origin = {"split": split, "n": n, "seed": seed, "models": models_id(run)}
+        path.write_text(json.dumps(origin | {"systems": table}, indent=1) + "\n")
+    if (run / "report.json").is_file():
+        publish(run)
+
+
+def systems(run: Path, train: Tuples) -> Iterator[tuple[str, System]]:
+    """Yield every system by name, each opened when it is asked for."""
     whole = Unison(run)
     rows = embed_all(whole, train.signals)
-    systems: dict[str, System] = {
-        "copy": Copy(whole, rows, train.signals),
-        "raw swap": RawSwap(whole, rows),
-        "mean shift": MeanShift(whole, rows),
-        "noise injection": NoiseInjection(whole, rows),
-        "label pipeline": LabelPipeline(whole, rows, train.truth),
-        "the prior, all at once": AllAtOnce(whole, rows),
-        "the prior": whole,
-    }
-    reports: dict[str, Any] = {}
-    print(HEAD)
-    for name, system in systems.items():
-        report, _ = measure(system, readers, real, n, seed)
-        kept = ("directions", "summary", "joint", "one_to_rest", "diversity")
-        reports[name] = {k: report[k] for k in kept}
-        rest = [row["ratio"] for row in report["one_to_rest"].values()]
-        summary, least = report["summary"], min(report["recall"].values())
-        values = (
-            summary["ratio_mean"],
-            summary["ratio_min"],
-            summary["size_ratio_mean"],
-            sum(rest) / len(rest),
+    yield "copy", Copy(whole, rows, train.signals)
+    yield "raw swap", RawSwap(whole, rows)
+    yield "mean shift", MeanShift(whole, rows)
+    yield "noise injection", NoiseInjection(whole, rows)
+    yield "label pipeline", LabelPipeline(whole, rows, train.truth)
+    for name, build in (("any", RawSwap), ("shared", SharedLatent)):
+        found = rival(run, name, tuple(MODALITIES))
+        if found:
+            yield RIVALS[name], build(Unison(run, replace=found), rows)
+    found = rival(run, "at_once", ("prior",))
+    if found:
+        yield RIVALS["at_once"], Unison(run, replace=found)
+    yield "the whole", whole
+
+
+def rival(run: Path, name: str, stages: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of a rival's stages, or nothing if it was not trained."""
+    folders = {stage: run / "rivals" / name / stage for stage in stages}
+    missing = [folder for folder in folders.values() if not (folder / "last.ckpt").is_file()]
+    if missing:
+        warnings.warn(
+            f"{RIVALS[name]} is left out: {missing[0]} holds no last.ckpt; train it with: "
+            f"python -m multimodal.rivals --run {run} --only {name}",
+            stacklevel=2,
         )
-        cells = [f"{v:.3f}" for v in (*values, report["joint"]["unconditional"], least)]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    with new_file(run / "baselines.json") as path:
-        path.write_text(
-            json.dumps({"split": split, "n": n, "seed": seed} | reports, indent=1) + "\n"
-        )
+        return {}
+    return folders
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from core.cli import command
 from core.files import existing_file, new_file
 from multimodal.evaluate import evaluate
 from multimodal.report_agreement import headline_rows, reader_rows
+from multimodal.report_baselines import COLUMNS, baseline_row
 from multimodal.stages import Preset, stages
 from multimodal.tuples import MODALITIES
 
@@ -67,6 +68,8 @@ def results(report: Mapping[str, Any], run: Path) -> str:
         f"Strict over reference by direction, strict itself in brackets, by `{measure}`:",
         _table(["from \\ to", *MODALITIES], _matrix(report)),
     ]
+    if "baselines" in report:
+        parts += _baselines(report["baselines"], run)
     if "agreement" in report:
         parts += _read_twice(report, measure)
     if "seconds" in report:
@@ -109,6 +112,18 @@ def _read_twice(report: Mapping[str, Any], measure: str) -> list[str]:
         f" `{measure}`:",
         _table(["number", "first readers", "second readers"], both),
         _table(head, rows),
+    ]
+
+
+def _baselines(known: Mapping[str, Any], run: Path) -> list[str]:
+    """What each part of the whole buys."""
+    rows = ([name, *baseline_row(system)] for name, system in known["systems"].items())
+    asked = f"--run {run} --split {known['split']} --n {known['n']}"
+    return [
+        f"What each part buys, {known['n']} sources a direction, by `python -m multimodal.rivals"
+        f" --run {run}` and `python -m multimodal.baselines {asked}` (definitions in"
+        " `report.html`):",
+        _table(["system", *COLUMNS], rows),
     ]
 
 

@@ -4,6 +4,7 @@ python -m multimodal.report --run runs/quickstart
 python -m multimodal.report --run runs/quickstart --grid docs/grid.png
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from core.files import existing_file, new_file
 from multimodal import report_html as html
 from multimodal.examples import Examples, load_batches, load_examples
 from multimodal.report_agreement import NOTE, agreement_tables
+from multimodal.report_baselines import NOTE as BASELINES_NOTE
+from multimodal.report_baselines import baseline_table
 from multimodal.report_charts import Curve, read_curves
 
 SCRIPT = """
@@ -49,8 +52,23 @@ def publish(run: Path) -> None:
     kept = {name: known[name] for name in ("preset", "seconds") if name in known}
     newest = json.loads(existing_file(run / "evaluate" / "report.json").read_text())
     with new_file(path) as partial:
-        partial.write_text(json.dumps(kept | newest, indent=1) + "\n")
+        partial.write_text(json.dumps(kept | newest | baselines_of(run), indent=1) + "\n")
     write_html(run)
+
+
+def baselines_of(run: Path) -> dict[str, Any]:
+    """Return what `python -m multimodal.baselines` measured, if it was of the run's models."""
+    path = run / "baselines.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    return {"baselines": known} if known.get("models") == models_id(run) else {}
+
+
+def models_id(run: Path) -> str:
+    """Return a hash of the run's checkpoints: what measurements belong together."""
+    found = hashlib.sha256()
+    for path in sorted(run.glob("*/last.ckpt")):
+        found.update(path.parent.name.encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def write_html(run: Path) -> Path:
@@ -174,6 +192,14 @@ def _sections(
             "Accuracy on real signals of this split; size as rank correlation.",
             html.reader_table(numbers),
         ),
+        _section(
+            "What each part buys",
+            f"{BASELINES_NOTE} {numbers['baselines']['n']} sources a direction,"
+            f" {numbers['baselines']['split']} split.",
+            f'<div class="scroll">{baseline_table(numbers["baselines"]["systems"])}</div>',
+        )
+        if "baselines" in numbers
+        else "",
         _section("Read twice", NOTE, agreement_tables(numbers)) if "agreement" in numbers else "",
         *_embeddings(numbers),
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",

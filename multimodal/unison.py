@@ -37,14 +37,17 @@ LIMITS = {"count": (1, 10_000), "seed": (0, 2**62)}
 class Unison:
     """The models of one run, each read from its checkpoint when it is first needed."""
 
-    def __init__(self, run: str | Path, device: str = "auto"):
+    def __init__(
+        self, run: str | Path, device: str = "auto", replace: Mapping[str, Path] | None = None
+    ):
         """Open a run's folder.
 
         Args:
             run: Holds <stage>/last.ckpt for the stages alignment, prior and each modality.
             device: Where to compute, as torch names it; `auto` takes a GPU if there is one.
+            replace: Folders of stages that are taken from elsewhere, for comparisons.
         """
-        self.run = Path(run)
+        self.run, self.replace = Path(run), replace or {}
         if not self.run.is_dir():
             raise ValueError(f"{run} is no folder of a run; train one with: make quickstart")
         self.device = pick_device(device)
@@ -132,7 +135,9 @@ class Unison:
     def stage(self, name: str) -> Any:
         """Return the module of a stage, in eval mode with its averaged weights."""
         if name not in self._stages:
-            module = load_module(self.run / name / "last.ckpt", STAGES[name])
+            module = load_module(
+                self.replace.get(name, self.run / name) / "last.ckpt", STAGES[name]
+            )
             if name in GENERATORS:
                 self._check_width(name, module)
             self._stages[name] = module.to(self.device).eval()

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from multimodal.baselines import Copy, LabelPipeline, MeanShift, NoiseInjection, RawSwap
+from multimodal.baselines import (
+    Copy,
+    LabelPipeline,
+    MeanShift,
+    NoiseInjection,
+    RawSwap,
+    SharedLatent,
+)
 from multimodal.tuples import MODALITIES
 
 N, WIDTH, SEEDS = 40, 6, [3, 4]
@@ -102,3 +109,13 @@ def test_a_label_pipeline_keeps_labels_and_nothing_else():
         assert (labels[chosen["video"]] == labels[:50]).float().mean() > 0.95, factor
     assert torch.equal(chosen["image"], chosen["video"])
     assert (chosen["text"] != torch.arange(50)).any()
+
+
+def test_the_shared_latent_hands_every_target_the_same(train, source):
+    system = SharedLatent(Nothing(), train)
+    given = system.complete({"image": source}, seeds=SEEDS)
+    assert all(torch.equal(given[m], given["text"]) for m in MODALITIES)
+    assert torch.allclose(given["text"], source)
+    drawn = system.complete({}, seeds=range(N))
+    assert all(torch.equal(drawn[m], drawn["text"]) for m in MODALITIES)
+    assert len(drawn["text"].unique(dim=0)) > 5
