@@ -20,15 +20,15 @@ TOLERANCE = 0.05
 class PriorTraining:
     """How tokens are cast as observed, generated and absent in training."""
 
-    observed: float = 0.35
+    observed: float = 0.45
     """Chance that a source is observed."""
     absent: float = 0.15
     """Chance that a target which is not observed is absent rather than generated."""
-    nothing: float = 0.1
+    nothing: float = 0.05
     """Share of samples in which nothing is observed."""
     own_times: float = 0.2
     """Share of samples in which each generated token has its own time."""
-    observed_noise: float = 0.2
+    observed_noise: float = 0.4
     """Length of the noise on observed unit embeddings."""
     mixed: float = 0.3
     """Largest share of further tuples, mixed from the batch's own: see `mix_tuples`."""

@@ -34,6 +34,10 @@ SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
 EVIDENCE = 1.5
 """Weight of the linear evidence by which observed tokens correct each step; 0 leaves it out."""
 
+SPREAD = 0.4
+"""Share of the Gaussian's own deviations with which it is sampled: its tails are not the data's.
+Less agrees more, more covers more (LOG.md)."""
+
 FITTING = 64
 """Batches that means and covariance are taken from."""
 
@@ -143,6 +147,7 @@ class PriorModule(TrainedModule):
         *,
         seeds: Sequence[int],
         evidence: float = EVIDENCE,
+        spread: float = SPREAD,
     ) -> dict[str, Float[Tensor, "B E"]]:
         """Sample the embeddings of the modalities it was trained on, given those observed.
 
@@ -154,6 +159,7 @@ class PriorModule(TrainedModule):
             options: How the flow is solved.
             seeds: One a sample.
             evidence: Weight of the linear evidence that corrects the plan.
+            spread: Deviations of what is drawn beside the plan, as a share of the Gaussian's own.
         """
         names, slots = self.tokens.modalities, self.tokens.slots
         unknown = observed.keys() - set(names)
@@ -174,7 +180,9 @@ class PriorModule(TrainedModule):
                 wanted = self._mask([self.plan])
                 x = self._flow(x, given, wanted, noise, options, evidence)
             given = (given | self._mask([self.plan])) & self._mask(range(len(names)))
-            x = self._linear(x, given, targets & ~given, normal(starts, noise.shape[1:], stream=8))
+            x = self._linear(
+                x, given, targets & ~given, spread * normal(starts, noise.shape[1:], stream=8)
+            )
         rows = F.normalize(x * self.std + self.mean, dim=-1)
         made = given | targets
         return {m: rows[:, i] for i, m in enumerate(names) if made[i]}

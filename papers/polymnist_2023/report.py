@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.files import new_file
 from core.pictures import to_pillow
-from papers.polymnist_2023.data import Pictures
+from papers.polymnist_2023.data import Pictures, take
 from papers.polymnist_2023.samples import Samples, name
 from papers.polymnist_2023.views import VIEWS
 
@@ -56,24 +56,27 @@ def write_grid(path: Path, real: Pictures, made: Mapping[str, Samples]) -> None:
 
     A block of five rows each: the real samples first, then the systems in order of their names.
     """
-    columns = range(COLUMNS)
-    blocks = [_block(real, real, columns)]
+    given = VIEWS[:1]
+    drawn = [len(pictures) for samples in made.values() for pictures in samples.values()]
+    shown = slice(min(COLUMNS, len(real[given[0]]), *drawn))
+    real = take(real, shown)
+    blocks = [_block(real, real)]
     for samples in made.values():
-        given = VIEWS[:1]
         crossed = {v: samples[name(given, v)] for v in VIEWS if v not in given}
         joint = {v: samples[name((), v)] for v in VIEWS}
-        blocks.append(_block({given[0]: real[given[0]], **crossed}, joint, columns))
+        left = {given[0]: real[given[0]], **take(crossed, shown)}
+        blocks.append(_block(left, take(joint, shown)))
     line = torch.ones(3, 4, blocks[0].shape[2])
     with new_file(path) as partial:
         sheet = torch.cat([part for block in blocks for part in (block, line)][:-1], dim=1)
         to_pillow(sheet, 2).save(partial, "PNG")
 
 
-def _block(left: Pictures, right: Pictures, columns: range) -> Float[Tensor, "3 R C"]:
+def _block(left: Pictures, right: Pictures) -> Float[Tensor, "3 R C"]:
     """A row a view: pictures of `left`, a gap, pictures of `right`."""
     halves = [
         rearrange(
-            torch.stack([side[view][list(columns)] for view in VIEWS]),
+            torch.stack([side[view] for view in VIEWS]),
             "V B three H W -> three (V H) (B W)",
         )
         for side in (left, right)
