@@ -13,7 +13,7 @@ Velocity = Callable[[Float[Tensor, "B *S"], float], Float[Tensor, "B *S"]]
 """dx/dt at (x, t)."""
 
 
-GUIDANCE = 2.0
+GUIDANCE = 1.5
 """Weight of the condition unless one is named: the same for every modality."""
 
 
