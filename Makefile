@@ -1,6 +1,7 @@
 # make quickstart   build the world, train everything, write runs/quickstart/report.html
 # make test         run the tests
-# PRESET=gpu, OUT=folder and SEED=number change the quick start.
+# PRESET=gpu, OUT=folder and SEED=number change the quick start, and WORLD what it is made of:
+#   make quickstart OUT=runs/recorded WORLD="--digits mnist --speech fsdd"
 # VENV=path puts the environment elsewhere; INSTALL=0 uses one whose packages are there already.
 
 # An environment may be shared by several checkouts: this one comes first.
@@ -25,7 +26,7 @@ endif
 .PHONY: quickstart smoke test lint clean
 
 quickstart: $(READY)
-	$(RUN) -m multimodal.quickstart --out $(OUT) --preset $(PRESET) --seed $(SEED)
+	$(RUN) -m multimodal.quickstart --out $(OUT) --preset $(PRESET) --seed $(SEED) $(WORLD)
 
 smoke: $(READY)
 	$(RUN) -m multimodal.quickstart --out runs/smoke --smoke true

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from multimodal.metrics import Reading, factor_accuracy, matches, mean
 from multimodal.scores import Readouts, Results, all_directions, joint, summarise
-from multimodal.tuples import CARRIED, MODALITIES, Signals
+from multimodal.tuples import MODALITIES, Signals
 
 JUDGED = ("strict_mean", "strict_min", "ratio_mean", "ratio_min", "diagonal_ratio_mean")
 """Numbers of a summary that rest on labels alone."""
@@ -65,12 +65,16 @@ def compare_readers(first: Results, second: Results) -> dict[str, Any]:
 
 
 def _relabel(readouts: Readouts, readers: SecondReaders, signals: Signals) -> Readouts:
-    return {m: replace(readouts[m], labels=readers[m].predict(x)) for m, x in signals.items()}
+    said = {m: readers[m].predict(x) for m, x in signals.items()}
+    return {
+        m: replace(readouts[m], labels={f: labels[f] for f in readouts[m].labels})
+        for m, labels in said.items()
+    }
 
 
 def _pair(first: Results, second: Results, modality: str) -> dict[str, dict[str, float]]:
     """Each factor on its own, and all of them together as `strict`."""
-    factors, truth = CARRIED[modality], first.real.truth
+    factors, truth = first.real.carried[modality], first.real.truth
     own = [r.read[modality].labels for r in (first, second)]
     made = [_all_made(r, modality) for r in (first, second)]
     columns = {
@@ -93,4 +97,5 @@ def _shares(one: Reading, other: Reading, factors: tuple[str, ...]) -> dict[str,
 def _all_made(results: Results, modality: str) -> dict[str, Int[Tensor, "B"]]:
     """Labels of a modality's signals from all four sources."""
     readings = [results.made[source][modality].labels for source in MODALITIES]
-    return {f: torch.cat([reading[f] for reading in readings]) for f in CARRIED[modality]}
+    factors = results.real.carried[modality]
+    return {f: torch.cat([reading[f] for reading in readings]) for f in factors}

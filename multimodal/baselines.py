@@ -26,8 +26,8 @@ from core.cli import command
 from core.files import new_file
 from core.noise import normal, seeds_tensor, uniform
 from multimodal.directions import System
-from multimodal.evaluate import draw_tuples, measure, measure_composition
-from multimodal.readers import load_readers
+from multimodal.evaluate import draw_tuples, measure, measure_directions
+from multimodal.readers import load_readers, restrict
 from multimodal.report import models_id, publish
 from multimodal.report_baselines import COLUMNS, baseline_row, markdown_head
 from multimodal.space import embed_all
@@ -123,15 +123,21 @@ class LabelPipeline(RawSwap):
     its quarter, is lost.
     """
 
-    def __init__(self, system: System, train: Rows, truth: Mapping[str, Int[Tensor, "N"]]):
+    def __init__(
+        self,
+        system: System,
+        train: Rows,
+        truth: Mapping[str, Int[Tensor, "N"]],
+        carried: Mapping[str, tuple[str, ...]] = CARRIED,
+    ):
         super().__init__(system, train)
-        self.truth = truth
+        self.truth, self.carried = truth, carried
         self.classifiers = {
             (modality, factor): LogisticRegression(C=100.0, max_iter=500).fit(
                 rows.numpy(), truth[factor].numpy()
             )
             for modality, rows in train.items()
-            for factor in CARRIED[modality]
+            for factor in carried[modality]
         }
 
     def complete(
@@ -141,7 +147,7 @@ class LabelPipeline(RawSwap):
         u = uniform(seeds_tensor(seeds, torch.device("cpu")), (len(self.train["text"]),), stream=25)
         shared = u  # below 1: it only decides among samples with as many labels in common
         for factor, labels in self.truth.items():
-            told = [m for m in observed if factor in CARRIED[m]]
+            told = [m for m in observed if factor in self.carried[m]]
             if told:
                 said = self._read(factor, {m: observed[m] for m in told})
                 shared = shared + (said[:, None] == labels).float()
@@ -230,7 +236,8 @@ def baselines(
         memory: Training samples that means are taken from and copies are drawn from.
     """
     world = run / "world" if world is None else world
-    readers, real = load_readers(run / "readers"), draw_tuples(world / split, n, seed)
+    real = draw_tuples(world / split, n, seed)
+    readers = restrict(load_readers(run / "readers"), real)
     unseen = draw_tuples(world / split, n, seed, held_out=True) if split == "test" else None
     train = load_tuples(world / "train", range(memory))
     table: dict[str, Any] = {}
@@ -240,7 +247,7 @@ def baselines(
         kept = ("directions", "summary", "joint", "one_to_rest", "diversity", "recall")
         table[name] = {k: report[k] for k in kept}
         if unseen is not None:
-            table[name]["composition"] = measure_composition(system, readers, unseen, n, seed)
+            table[name]["composition"] = measure_directions(system, readers, unseen, n, seed)
         print(f"| {name} | {' | '.join(baseline_row(table[name]))} |", flush=True)
     with new_file(run / "baselines.json") as path:
         origin = {"split": split, "n": n, "seed": seed, "models": models_id(run)}
@@ -257,7 +264,7 @@ def systems(run: Path, train: Tuples) -> Iterator[tuple[str, System]]:
     yield "raw swap", RawSwap(whole, rows)
     yield "mean shift", MeanShift(whole, rows)
     yield "noise injection", NoiseInjection(whole, rows)
-    yield "label pipeline", LabelPipeline(whole, rows, train.truth)
+    yield "label pipeline", LabelPipeline(whole, rows, train.truth, train.carried)
     for name, build in (("any", RawSwap), ("shared", SharedLatent)):
         found = rival(run, name, tuple(MODALITIES))
         if found:

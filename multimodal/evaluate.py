@@ -7,7 +7,7 @@ Writes <run>/evaluate/report.json with examples beside it, then <run>/report.jso
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,9 @@ from multimodal.agreement import SecondReaders, compare_readers, read_again
 from multimodal.directions import Made, System, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
+from multimodal.factors import LABELS
 from multimodal.queries import measure_queries
-from multimodal.readers import Reader, load_readers
+from multimodal.readers import Reader, load_readers, restrict
 from multimodal.scores import Results, all_directions, score, spread, summarise
 from multimodal.second_readers import load_second_readers
 from multimodal.space import measure_space
@@ -78,6 +79,7 @@ def evaluate(
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, second = load_readers(run / "readers"), load_second_readers(run / "readers")
     real, unison = draw_tuples(world / split, n, seed), load(str(run), device)
+    readers = restrict(readers, real)
     trained = training_features(readers, world / "train")
     report, examples = measure(unison, readers, real, n, seed, trained, second)
     if seeds > 1:
@@ -95,7 +97,7 @@ def evaluate(
         report["queries"] = measure_queries(unison, readers, real, min(queries, n), seed)
     if unseen and split == "test":
         held = draw_tuples(world / split, unseen, seed, held_out=True)
-        report["composition"] = measure_composition(unison, readers, held, unseen, seed)
+        report["composition"] = measure_directions(unison, readers, held, unseen, seed)
     report["space"] = measure_space(unison, real)
     probes = run / "probes" / "probes.json"
     if probes.is_file():
@@ -162,18 +164,24 @@ def measure(
     return report, _examples(sources, made, joint)
 
 
-def measure_composition(
-    system: System, readers: Mapping[str, Reader], held: Tuples, n: int, seed: int
+def measure_directions(
+    system: System,
+    readers: Mapping[str, Reader],
+    real: Tuples,
+    n: int,
+    seed: int,
+    factors: Sequence[str] = tuple(LABELS),
 ) -> dict[str, Any]:
-    """Strict over reference in all directions where training never saw the combination."""
-    sources = take(held.signals, range(n))
+    """Strict over reference in all directions, on these labels, and nothing else."""
+    sources = take(real.signals, range(n))
     made = _from_each(system, sources, n, seed)
     results = Results(
-        real=held,
+        real=real,
         n=n,
-        read=read(readers, held.signals),
+        read=read(readers, real.signals),
         made={m: read(readers, x.signals) for m, x in made.items()},
         joint={},
+        factors=factors,
     )
     directions = all_directions(results)
     return {"n": n, "directions": directions, "summary": summarise(directions)}

@@ -21,11 +21,27 @@ FLOOR = 1e-3
 def second_moments(x: Float[Tensor, "B N E"], present: Bool[Tensor, "B N"]) -> Float[Tensor, "M M"]:
     """Return the covariance of standardised tokens, M = N E, each pair over samples that have both.
 
-    Tokens that no sample has together are taken as independent.
+    Tokens that no sample has together are taken as independent; see `through`.
     """
     there = present.to(x)[..., None].expand_as(x)
     flat, count = (rearrange(part, "B N E -> B (N E)") for part in (x * there, there))
     return flat.T @ flat / (count.T @ count).clamp_min(1)
+
+
+def through(
+    covariance: Float[Tensor, "M M"], present: Bool[Tensor, "B N"], hub: int
+) -> Float[Tensor, "M M"]:
+    """Return the covariance with tokens that were never paired linked through the hub alone.
+
+    Given the hub they are independent, which is all that data can say of pairs it does not hold.
+    """
+    width = len(covariance) // present.shape[1]
+    together = present.float().T @ present.float() > 0
+    apart = ~together.repeat_interleave(width, 0).repeat_interleave(width, 1)
+    entries = slice(hub * width, (hub + 1) * width)
+    own = covariance[entries, entries] + FLOOR * torch.eye(width).to(covariance)
+    linked = covariance[:, entries] @ torch.linalg.solve(own, covariance[entries])
+    return torch.where(apart, linked, covariance)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from core.noise import mix, normal, seeds_tensor, uniform
 from core.optim import OptimConfig
 from core.sampling import FlowOptions, solve
 from multimodal.casts import PriorTraining, draw_cast, mix_tuples, stack_slots
-from multimodal.gaussian import Evidence, condition, sample, second_moments
+from multimodal.gaussian import Evidence, condition, sample, second_moments, through
 from multimodal.towers import TokensConfig
 
 SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
@@ -102,7 +102,10 @@ class PriorModule(TrainedModule):
             if self.known[slot]:
                 self.mean[slot] = seen.mean(dim=0)
                 self.std[slot] = seen.std(dim=0).clamp_min(1e-3)
-        self.covariance.copy_(second_moments(self._standardise(rows), present))
+        moments = second_moments(self._standardise(rows), present)
+        if self.plan is not None:
+            moments = through(moments, present, self.plan)
+        self.covariance.copy_(moments)
         self.fitted.fill_(True)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

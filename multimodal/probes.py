@@ -15,12 +15,7 @@ from core.cli import command
 from core.files import new_file
 from core.members import decode_npy
 from core.shards import ShardReader
-from multimodal.towers import MODALITIES
-
-CARRIED = {m: ("digit", "colour") for m in ("image", "audio")} | {
-    m: ("digit", "colour", "motion") for m in ("text", "video")
-}
-"""Modality -> the discrete factors that it carries; all carry size."""
+from multimodal.tuples import CARRIED, MODALITIES, told
 
 
 def probes(
@@ -55,7 +50,8 @@ def read(embeddings: Path, world: Path, samples: int, noise: float) -> dict[str,
     count = min(samples, len(signals))
     factors = [json.loads(signals.read(i, ["json"])["json"]) for i in range(count)]
     held = [rows.read(i) for i in range(count)]
-    split: dict[str, Any] = {"factors": factors}
+    carried = told(signals.manifest).get("carried", CARRIED)
+    split: dict[str, Any] = {"factors": factors, "carried": carried}
     random = np.random.default_rng(0)
     for modality in MODALITIES:
         points = np.stack([decode_npy(row[f"{modality}.npy"]).numpy() for row in held])
@@ -71,7 +67,7 @@ def _scores(modality: str, train: dict[str, Any], val: dict[str, Any]) -> dict[s
 
     x, x_val = train[modality], val[modality]
     scores = {}
-    for factor in CARRIED[modality]:
+    for factor in train["carried"][modality]:
         y, y_val = ([row[factor] for row in split["factors"]] for split in (train, val))
         probe = LogisticRegression(C=100, max_iter=500).fit(x, y)
         scores[factor] = float(probe.score(x_val, y_val))

@@ -64,7 +64,8 @@ def measure_queries(
         seeds = mix(seed, 16 + number, torch.arange(n)).tolist()
         made = read(readers, make(system, observed, seeds).signals)
         said = {modality: readout.labels for modality, readout in made.items()}
-        table[name] = score_query(ask, said, {f: x[:n] for f, x in real.truth.items()})
+        truth = {f: x[:n] for f, x in real.truth.items()}
+        table[name] = score_query(ask, said, truth, real.carried)
     return table
 
 
@@ -79,9 +80,14 @@ def texts(real: Tuples, ask: Ask, n: int, seed: int) -> list[str]:
     return [query(row, ask.mentions, "en", rng) for row in rows]
 
 
-def score_query(ask: Ask, said: Mapping[str, Reading], truth: Reading) -> dict[str, Any]:
+def score_query(
+    ask: Ask,
+    said: Mapping[str, Reading],
+    truth: Reading,
+    carried: Mapping[str, tuple[str, ...]] = CARRIED,
+) -> dict[str, Any]:
     """Return accuracy by target, agreement of all outputs, and distances of the open factors."""
-    shown = {m: [f for f in ask.determined if f in CARRIED[m]] for m in MODALITIES}
+    shown = {m: [f for f in ask.determined if f in carried[m]] for m in MODALITIES}
     right = {m: mean(matches(said[m], truth, shown[m])) for m in MODALITIES if shown[m]}
     given = torch.stack([truth[factor] for factor in ask.determined], dim=1)
     opened = {
@@ -89,7 +95,7 @@ def score_query(ask: Ask, said: Mapping[str, Reading], truth: Reading) -> dict[s
             factor: open_distance(
                 said[m][factor], given, conditional(ask.determined, factor, given)
             )
-            for factor in CARRIED[m]
+            for factor in carried[m]
             if factor not in ask.determined
         }
         for m in MODALITIES

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.cli import command
 from core.devices import usable_cores
@@ -42,6 +42,9 @@ def quickstart(
     smoke: bool = False,
     jobs: int | None = None,
     seed: int = 0,
+    digits: Literal["sklearn", "mnist"] = "sklearn",
+    speech: Literal["espeak", "fsdd"] = "espeak",
+    fold: int = 0,
 ) -> None:
     """Run all stages that are not done yet, and write report.json and report.html.
 
@@ -51,16 +54,28 @@ def quickstart(
         smoke: Two steps a stage on a tiny world: shows that everything runs, teaches nothing.
         jobs: Stages side by side; by default a core each up to two, or one on a GPU.
         seed: Of everything trained; world, readers and evaluation stay the same.
+        digits: Handwriting of the world: scikit-learn's scans, or MNIST.
+        speech: Voices of the world: espeak-ng, or recorded digits (FSDD), which tell no colour.
+        fold: Of recorded digits: which speaker tests.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    plan = stages(out, preset, smoke, seed)
+    plan = stages(out, preset, smoke, seed, world_options(digits, speech, fold))
     jobs = jobs or (1 if preset == "gpu" else min(2, usable_cores()))
     if jobs < 1:
         raise ValueError(f"jobs is {jobs} but at least 1 stage must run; leave it out")
     runner = Runner(out, plan, jobs)
     runner.run()
     finish(out, preset, runner.rows, time.monotonic() - started)
+
+
+def world_options(digits: str, speech: str, fold: int) -> list[str]:
+    """Return the options of a world that is not the embedded one."""
+    asked = {"digits": (digits, "sklearn"), "speech": (speech, "espeak"), "fold": (fold, 0)}
+    options = (
+        (f"--{name}", str(value)) for name, (value, usual) in asked.items() if value != usual
+    )
+    return [word for option in options for word in option]
 
 
 class Runner:

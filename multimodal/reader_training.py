@@ -23,7 +23,7 @@ from core.manifest import Manifest
 from multimodal.metrics import factor_accuracy, rank_correlation
 from multimodal.readers import NETS, NetReader, Reader, load_readers
 from multimodal.second_readers import load_second_readers, train_second_readers
-from multimodal.tuples import CARRIED, Tuples, load_tuples
+from multimodal.tuples import Tuples, load_tuples
 
 STEPS = {"image": 500, "audio": 800, "video": 600}
 """Batches a reader; LOG.md says what fewer cost."""
@@ -109,7 +109,8 @@ def _train_reader(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tuples, reader = load_tuples(world / "readers"), NETS[modality]()
-    fit(reader, tuples.signals[modality], tuples.truth, plans[modality], seed, modality)
+    truth = {factor: tuples.truth[factor] for factor in tuples.carried[modality]}
+    fit(reader, tuples.signals[modality], truth, plans[modality], seed, modality)
     with new_file(out / f"{modality}.safetensors") as path:
         save_file(reader.state_dict(), path)
     return sum(p.numel() for p in reader.parameters())
@@ -139,6 +140,7 @@ def fit(
         losses = [
             F.cross_entropy(score, truth[factor][rows], label_smoothing=training.smoothing)
             for factor, score in scores.items()
+            if factor in truth
         ]
         loss = torch.stack(losses).sum()
         optimiser.zero_grad()
@@ -153,7 +155,7 @@ def measure(readers: Mapping[str, Reader], tuples: Tuples) -> dict[str, dict[str
     result = {}
     for modality, reader in readers.items():
         signal = tuples.signals[modality]
-        shares = factor_accuracy(reader.predict(signal), tuples.truth, CARRIED[modality])
+        shares = factor_accuracy(reader.predict(signal), tuples.truth, tuples.carried[modality])
         size = rank_correlation(reader.size(signal), tuples.size)
         result[modality] = {k: round(v, 4) for k, v in (shares | {"size": size}).items()}
     return result
@@ -164,7 +166,7 @@ def measure_second(folder: Path, tuples: Tuples) -> dict[str, dict[str, float]]:
     result = {}
     for modality, reader in load_second_readers(folder).items():
         read = reader.predict(tuples.signals[modality])
-        shares = factor_accuracy(read, tuples.truth, CARRIED[modality])
+        shares = factor_accuracy(read, tuples.truth, tuples.carried[modality])
         result[modality] = {factor: round(share, 4) for factor, share in shares.items()}
     return result
 

@@ -8,7 +8,8 @@ text is read by the exact parser. The same command trains the second readers (se
     python -m multimodal.readers --world data/world --out runs/quickstart/readers
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -35,6 +36,7 @@ from multimodal.reader_inputs import (
     spectrogram,
 )
 from multimodal.reader_nets import PooledNet, ResidualNet, SpectrogramNet
+from multimodal.tuples import Tuples
 
 RATE = 8000
 CHUNK = 256  # signals a pass; bounds memory
@@ -223,6 +225,34 @@ NETS: dict[str, Callable[[], NetReader]] = {
     "video": VideoReader,
 }
 """Readers that are trained; text is parsed."""
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """A reader that is asked only for what the world's signals tell."""
+
+    reader: Reader
+    """Whom to ask."""
+    factors: tuple[str, ...]
+    """For which labels."""
+
+    def predict(self, signal: Any) -> dict[str, Int[Tensor, "B"]]:
+        """Labels by factor, of those that signals tell."""
+        said = self.reader.predict(signal)
+        return {factor: said[factor] for factor in self.factors}
+
+    def features(self, signal: Any) -> Float[Tensor, "B D"]:
+        """The reader's own."""
+        return self.reader.features(signal)
+
+    def size(self, signal: Any) -> Float[Tensor, "B"]:
+        """The reader's own."""
+        return self.reader.size(signal)
+
+
+def restrict(readers: Mapping[str, Reader], real: Tuples) -> dict[str, Reader]:
+    """Return readers of a world's signals: recordings of digits, say, tell no colour."""
+    return {m: Restricted(reader, real.carried[m]) for m, reader in readers.items()}
 
 
 def load_readers(folder: Path) -> dict[str, Reader]:

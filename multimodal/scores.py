@@ -26,7 +26,7 @@ from multimodal.metrics import (
     total_variation,
 )
 from multimodal.queries import conditional, open_distance
-from multimodal.tuples import CARRIED, MODALITIES, Tuples
+from multimodal.tuples import MODALITIES, Tuples
 
 Readouts = Mapping[str, Readout]
 """Modality to what its reader said."""
@@ -48,6 +48,8 @@ class Results:
     """What they say of the joint unconditional samples."""
     trained: Mapping[str, Float[Tensor, "T D"]] = field(default_factory=dict)
     """Modality to features of training signals, for the nearest of them; may be left out."""
+    factors: Sequence[str] = tuple(LABELS)
+    """Labels that directions are scored on: all, unless some cannot be known."""
 
 
 def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -95,9 +97,10 @@ def spread(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def strict_factors(source: str, target: str) -> tuple[str, ...]:
-    """Labels that the source determines and the target carries."""
-    return tuple(factor for factor in CARRIED[source] if factor in CARRIED[target])
+def strict_factors(results: Results, source: str, target: str) -> tuple[str, ...]:
+    """Labels that the source determines, the target carries, and that are scored."""
+    carried = results.real.carried
+    return tuple(f for f in carried[source] if f in carried[target] and f in results.factors)
 
 
 def all_directions(results: Results) -> dict[str, dict[str, Any]]:
@@ -107,7 +110,7 @@ def all_directions(results: Results) -> dict[str, dict[str, Any]]:
 
 def direction(results: Results, source: str, target: str) -> dict[str, Any]:
     """One cell of the matrix: what was asked for against what was read, beside its reference."""
-    factors, n = strict_factors(source, target), results.n
+    factors, n = strict_factors(results, source, target), results.n
     truth = {factor: labels[:n] for factor, labels in results.real.truth.items()}
     made = results.made[source][target]
     right = matches(made.labels, truth, factors)
@@ -128,13 +131,14 @@ def summarise(directions: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Means and minima over the twelve cross directions; the diagonal stands apart."""
     cross = [row for name, row in directions.items() if len(set(name.split("->"))) == 2]
     diagonal = [row for name, row in directions.items() if len(set(name.split("->"))) == 1]
+    sized = [row for row in cross if row["size"]["ratio"] is not None]
     return {
         "strict_mean": _average(row["strict"] for row in cross),
         "strict_min": min(row["strict"] for row in cross),
         "ratio_mean": _average(row["ratio"] for row in cross),
         "ratio_min": min(row["ratio"] for row in cross),
-        "size_mean": _average(row["size"]["correlation"] for row in cross),
-        "size_ratio_mean": _average(row["size"]["ratio"] for row in cross),
+        "size_mean": _average(row["size"]["correlation"] for row in sized),
+        "size_ratio_mean": _average(row["size"]["ratio"] for row in sized),
         "diagonal_mean": _average(row["strict"] for row in diagonal),
         "diagonal_ratio_mean": _average(row["ratio"] for row in diagonal),
     }
@@ -166,7 +170,7 @@ def one_to_rest(results: Results, source: str) -> dict[str, Any]:
     training has for such sources (total variation, above the floor of so many draws).
     """
     n, rest = results.n, [m for m in MODALITIES if m != source]
-    told = {factor: results.real.truth[factor][:n] for factor in CARRIED[source]}
+    told = {factor: results.real.truth[factor][:n] for factor in results.real.carried[source]}
     made = results.made[source]
     agree = agreement([told, *(made[m].labels for m in rest)])
     real = agreement([results.read[m].labels for m in MODALITIES])
@@ -182,7 +186,7 @@ def one_to_rest(results: Results, source: str) -> dict[str, Any]:
                 made[target].labels[factor], given, conditional(tuple(told), factor, given)
             )
             for target in rest
-            for factor in CARRIED[target]
+            for factor in results.real.carried[target]
             if factor not in told
         },
     }
@@ -227,9 +231,9 @@ def _spread(real: Float[Tensor, "P D"], other: Float[Tensor, "Q D"]) -> dict[str
 
 def reader(results: Results, modality: str) -> dict[str, Any]:
     """How well a reader reads real signals of this split."""
-    accuracy = factor_accuracy(
-        results.read[modality].labels, results.real.truth, CARRIED[modality]
-    ) | {"strict": _real_accuracy(results, modality, CARRIED[modality])}
+    factors = results.real.carried[modality]
+    accuracy = factor_accuracy(results.read[modality].labels, results.real.truth, factors)
+    accuracy["strict"] = _real_accuracy(results, modality, factors)
     size = rank_correlation(results.read[modality].size, results.real.size)
     return {"n": len(results.real)} | {k: _round(v) for k, v in (accuracy | {"size": size}).items()}
 
@@ -238,8 +242,13 @@ def _real_accuracy(results: Results, modality: str, factors: tuple[str, ...]) ->
     return mean(matches(results.read[modality].labels, results.real.truth, factors))
 
 
-def _size(results: Results, source: str, target: str) -> dict[str, float]:
-    """Rank correlation of the size asked for with that measured, beside the readers' own."""
+def _size(results: Results, source: str, target: str) -> dict[str, float | None]:
+    """Rank correlation of the size asked for with that measured, beside the readers' own.
+
+    None where a world's source or target does not tell it.
+    """
+    if not {source, target} <= results.real.sized:
+        return dict.fromkeys(("correlation", "reference", "ratio"))
     truth = results.real.size
     asked = rank_correlation(results.made[source][target].size, truth[: results.n])
     own = [rank_correlation(results.read[m].size, truth) for m in (source, target)]

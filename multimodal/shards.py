@@ -20,6 +20,7 @@ def world(
     speech: SpeechSource = WorldConfig.speech,
     languages: list[str] = list(WorldConfig.languages),  # noqa: B006
     seed: int = WorldConfig.seed,
+    fold: int = WorldConfig.fold,
     train: int = WorldConfig.train,
     readers: int = WorldConfig.readers,
     val: int = WorldConfig.val,
@@ -36,6 +37,7 @@ def world(
         speech: Voices: espeak-ng, recordings of digits (FSDD), or none.
         languages: Of captions and speech: en, es.
         seed: The same seed gives the same bytes.
+        fold: With recordings: which speaker tests, and the next is the readers'; the others train.
         train: Samples to train on.
         readers: Samples to train the independent readers on.
         val: Samples to validate on.
@@ -46,7 +48,7 @@ def world(
     """
     from multimodal.world_shards import build_world
 
-    config = WorldConfig(digits, speech, tuple(languages), seed, train, readers, val, test)
+    config = WorldConfig(digits, speech, tuple(languages), seed, fold, train, readers, val, test)
     manifests = build_world(
         config, out, digits_source=digits_source, speech_source=speech_source, workers=workers
     )

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from multimodal.captions import LANGUAGES
 from multimodal.directions import BATCH, Towers
 from multimodal.metrics import mean
-from multimodal.tuples import CARRIED, MODALITIES, Signals, Tuples, take
+from multimodal.tuples import MODALITIES, Signals, Tuples, take
 
 RANKS = (1, 5, 10)
 PHRASES: Mapping[str, Sequence[str]] = {
@@ -40,7 +40,7 @@ def measure_space(system: Towers, real: Tuples) -> dict[str, Any]:
         "zero_shot": {
             modality: {
                 factor: zero_shot(rows[modality], words[factor], real.truth[factor])
-                for factor in CARRIED[modality]
+                for factor in real.carried[modality]
             }
             for modality in MODALITIES
             if modality != "text"
@@ -71,7 +71,7 @@ def retrieval(rows: Embeddings, real: Tuples) -> dict[str, dict[str, float]]:
     table = {}
     for source, target in permutations(MODALITIES, 2):
         rank = ranks(rows[source] @ rows[target].T)
-        shared = [f for f in CARRIED[source] if f in CARRIED[target]]
+        shared = [f for f in real.carried[source] if f in real.carried[target]]
         alike = alike_counts(torch.stack([real.truth[f] for f in shared], dim=1))
         row = {f"R@{k}": mean(rank < k) for k in RANKS}
         row |= {f"R@{k} of labels": mean((k / alike).clamp(max=1)) for k in RANKS}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,10 +57,13 @@ class Stage:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def stages(run: Path, preset: Preset, smoke: bool, seed: int = 0) -> list[Stage]:
+def stages(
+    run: Path, preset: Preset, smoke: bool, seed: int = 0, made_of: Sequence[str] = ()
+) -> list[Stage]:
     """Return all stages, the most urgent first among those that could run at the same time.
 
-    `seed` is that of everything trained; world, readers and evaluation stay the same.
+    `seed` is that of everything trained; world, readers and evaluation stay the same. `made_of` are
+    options of the world.
     """
     world, embeddings = run / "world", run / "embeddings"
     models = ("alignment", "prior", "text", "image", "audio", "video")
@@ -81,7 +85,7 @@ def stages(run: Path, preset: Preset, smoke: bool, seed: int = 0) -> list[Stage]
     from_image = ("--model.image_checkpoint", str(run / "image" / "last.ckpt"))
     vocoder = ("--model.vocoder", str(run / "vocoder" / "last.ckpt"))
     return [
-        Stage("world", ("multimodal.shards", "world", "--out", str(world), *small),
+        Stage("world", ("multimodal.shards", "world", "--out", str(world), *made_of, *small),
               kind="data", minutes=1.2, alone=True),
         Stage("alignment", train("multimodal.train", "multimodal/world"),
               needs=("world",), packages=all_code, minutes=2.8, alone=True),

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.manifest import Manifest
 from core.members import to_float
 from core.shards import ShardReader
 from multimodal.data import PairedData
@@ -24,7 +25,8 @@ CARRIED = {
     "audio": ("digit", "colour"),
     "video": ("digit", "colour", "motion"),
 }
-"""Labels that a complete signal of each modality tells; all tell the size besides."""
+"""Labels that a complete signal of each modality tells in the embedded world; all tell the size
+besides. Another world's manifests may say less (`Tuples.carried`)."""
 
 Signals = Mapping[str, Any]
 """Modality to a batch of its signals: list[str] for text, a tensor in [-1, 1] for the others."""
@@ -44,6 +46,10 @@ class Tuples:
     """Whether training never saw the combination."""
     instances: Mapping[str, Int[Tensor, "B"]]
     """Handwriting of picture and clip, voice, and wording: what samples may share."""
+    carried: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CARRIED)
+    """Labels that each modality's signals tell."""
+    sized: frozenset[str] = frozenset(MODALITIES)
+    """Modalities whose signals tell the size."""
 
     def __len__(self) -> int:
         return len(self.size)
@@ -72,7 +78,20 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
             "audio": torch.tensor([zlib.crc32(fact["voice"].encode()) for fact in facts]),
             "video": torch.tensor([fact["video_instance"] for fact in facts]),
         },
+        **told(reader.manifest),
     )
+
+
+def told(manifest: Manifest) -> dict[str, Any]:
+    """Return what a world's signals carry, as its data card says; without one, everything."""
+    card = manifest.card.get("carries")
+    if card is None:
+        return {}
+    said = {m: card[PairedData.members[m]] for m in MODALITIES}
+    return {
+        "carried": {m: tuple(f for f in CARRIED[m] if f in said[m]) for m in MODALITIES},
+        "sized": frozenset(m for m in MODALITIES if any("size" in name for name in said[m])),
+    }
 
 
 def positions(folder: Path, *, held_out: bool) -> list[int]:

@@ -83,6 +83,8 @@ class WorldConfig:
     """Languages of captions and utterances, drawn evenly."""
     seed: int = 0
     """Of everything drawn."""
+    fold: int = 0
+    """Of recorded speech: which speaker tests and who is the readers', by rotation."""
     train: int = 10_000
     """Samples to train on."""
     readers: int = 5_000
@@ -96,6 +98,8 @@ class WorldConfig:
         check_languages(self.languages)
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative; choose 0 or more")
+        if self.fold and self.speech != "fsdd":
+            raise ValueError(f"fold {self.fold} rotates recorded speakers; add --speech fsdd")
         for split in SPLITS:
             if self.samples(split) < 1:
                 raise ValueError(f"{split} {self.samples(split)}: a split needs a sample or more")

@@ -20,7 +20,6 @@ from multimodal.speech import (
     HIGHEST_HZ,
     LOWEST_HZ,
     Bank,
-    SpeechSource,
     check_espeak,
 )
 from multimodal.voices import VARIANTS
@@ -63,7 +62,7 @@ def _open_speech(
     if config.speech == "none":
         return None
     if config.speech == "fsdd":
-        return Recordings.find(source)
+        return Recordings.find(source, config.fold)
     check_espeak()
     scenes = (
         draw_scene(config, split, index)
@@ -148,7 +147,7 @@ def _card(world: World, split: Split) -> dict:
             "flac": spoken[world.config.speech],
             "video.npy": ["digit", "colour", "motion", "size (height)"],
         },
-        "speech": _describe_speech(world.config.speech, split),
+        "speech": _describe_speech(world, split),
         "private": "drawn anew for each modality: handwriting, slant, place, start, speed, ink's"
         " shade, background, voice, rate, wording",
         "combinations": f"{seen}; a fifth of the (digit, colour) and of the (digit, motion) pairs"
@@ -160,11 +159,10 @@ def _card(world: World, split: Split) -> dict:
     }
 
 
-def _describe_speech(source: SpeechSource, split: Split) -> dict:
-    if source == "none":
+def _describe_speech(world: World, split: Split) -> dict:
+    if world.speech is None:
         return {}
-    if source == "fsdd":
-        takes = Recordings.TAKES[split]
-        return {"takes": f"{takes.start} to {takes.stop - 1} of every speaker"}
+    if isinstance(world.speech, Recordings):
+        return {"speakers": world.speech.speakers[split], "fold": world.config.fold}
     hertz = f"{HIGHEST_HZ:.0f} Hz at size 0 to {LOWEST_HZ:.0f} Hz at size 1, in octaves"
     return {"pitch": hertz, "voices": list(VARIANTS[split])}

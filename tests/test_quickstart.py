@@ -12,7 +12,7 @@ from core.cli import command
 from multimodal import quickstart as runner
 from multimodal import stages as planning
 from multimodal.progress import makespan
-from multimodal.quickstart import Runner, quickstart, training_seconds
+from multimodal.quickstart import Runner, quickstart, training_seconds, world_options
 from multimodal.stages import Stage, stages
 
 NAMES = ("alignment", "prior", "text", "image", "audio", "video")
@@ -244,3 +244,13 @@ def test_training_time_counts_stages_side_by_side_once():
 
     rows = [row(10, 10), row(15, 10), row(100, 5), row(60, 30, "measure")]
     assert training_seconds(rows) == 20
+
+
+def test_a_world_of_recordings_is_the_same_plan_with_another_world(tmp_path):
+    options = world_options("mnist", "fsdd", 2)
+    assert options == ["--digits", "mnist", "--speech", "fsdd", "--fold", "2"]
+    usual, other = (stages(tmp_path, "cpu", False, 0, made) for made in ((), options))
+    assert [s.name for s in usual] == [s.name for s in other]
+    changed = [a.name for a, b in zip(usual, other, strict=True) if a.arguments != b.arguments]
+    assert changed == ["world"]
+    assert world_options("sklearn", "espeak", 0) == []

@@ -7,7 +7,7 @@ import torch
 
 from multimodal import scores
 from multimodal.directions import make, read
-from multimodal.evaluate import measure, measure_composition
+from multimodal.evaluate import measure, measure_directions
 from multimodal.factors import COLOURS, MOTIONS, held_out
 from multimodal.tuples import CARRIED, MODALITIES, Tuples, pick
 
@@ -125,7 +125,7 @@ def test_outputs_that_disagree_where_the_source_is_silent_do_not_agree(real, rea
 
 
 def test_unseen_combinations_have_a_matrix_of_their_own(real, readers):
-    report = measure_composition(Copier(), readers, real, N, seed=0)
+    report = measure_directions(Copier(), readers, real, N, seed=0)
     assert report["n"] == N
     assert report["summary"]["ratio_min"] == 1.0
     assert len(report["directions"]) == 16

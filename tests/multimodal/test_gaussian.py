@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from multimodal.gaussian import FLOOR, RIDGE, Evidence, condition, sample, second_moments
+from multimodal.gaussian import FLOOR, RIDGE, Evidence, condition, sample, second_moments, through
 
 FIRST, SECOND = torch.tensor([True, True, False, False]), torch.tensor([False, False, True, True])
 
@@ -70,3 +70,18 @@ def test_in_the_end_the_estimate_rules():
 def test_an_estimate_that_agrees_with_the_evidence_is_left_as_it_is():
     told, x = Evidence(covariance(), FIRST, SECOND), torch.randn(3, 2)
     assert_close(told.correct(x, x @ told.predict, 0.2, 1.5), x)
+
+
+def test_tokens_never_paired_are_linked_through_the_hub_and_independent_given_it():
+    present = torch.tensor([[True, True, False], [True, False, True]])
+    matrix = torch.tensor([[1.0, 0.8, 0.6], [0.8, 1.0, 0.0], [0.6, 0.0, 1.0]])
+    linked = through(matrix, present, 0)
+    assert_close(linked[1, 2], torch.tensor(0.48), atol=1e-3, rtol=0)
+    given = condition(linked, present[0] & present[1], torch.tensor([False, True, True]))
+    assert_close(given.spread[0, 1], torch.tensor(0.0), atol=1e-3, rtol=0)
+    assert_close(linked[:2, :2], matrix[:2, :2])
+
+
+def test_what_was_paired_is_left_as_it_was_measured():
+    everything = torch.ones(5, 2, dtype=torch.bool)
+    assert_close(through(covariance(), everything, 0), covariance())

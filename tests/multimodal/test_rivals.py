@@ -9,9 +9,11 @@ from torch.testing import assert_close
 
 from core.members import decode_npy, encode_npy
 from core.shards import ShardReader, write_shards
+from multimodal import emergent
 from multimodal.baselines import rival
-from multimodal.conditions import conditions, conditions_of
+from multimodal.conditions import conditions, conditions_of, star_members
 from multimodal.data import EmbeddedData
+from multimodal.emergent import COMMON, never_paired
 from multimodal.report import baselines_of, models_id
 from multimodal.report_baselines import COLUMNS, baseline_row
 from multimodal.rivals import GENERATED, rival_stages, rivals
@@ -38,6 +40,17 @@ def test_any_source_conditioning_tells_one_of_the_sample_and_each_in_turn():
     assert_close(conditions_of(rows, "any", 7), rows[drawn[7]])
     shares = torch.stack([(drawn == m).float().mean(0) for m in range(4)])
     assert_close(shares, torch.full((4, 4), 0.25), atol=0.08, rtol=0)
+
+
+def test_a_star_shows_the_anchor_and_one_other_and_each_other_in_turn():
+    shown = [set(star_members("video", index)) for index in range(60)]
+    assert {frozenset(s) for s in shown} == {
+        frozenset(s) for s in (
+            {"video.npy", "image.npy"},
+            {"video.npy", "text.npy", "query.text.npy"},
+            {"video.npy", "audio.npy", "query.audio.npy"},
+        )
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["any", "shared"])
@@ -117,3 +130,28 @@ def test_baselines_of_other_models_are_not_shown(tmp_path):
     assert baselines_of(tmp_path) == {"baselines": known}
     (tmp_path / "prior" / "last.ckpt").write_bytes(b"two")
     assert baselines_of(tmp_path) == {}
+
+
+def test_every_direction_that_no_sample_of_a_star_shows_is_scored():
+    assert set(never_paired("text")) == {
+        "image->audio", "audio->image", "image->video", "video->image", "audio->video",
+        "video->audio",
+    }  # fmt: skip
+    assert COMMON == ("digit", "colour")
+
+
+def test_a_star_trains_on_its_own_embeddings_and_generators_go_on_from_the_run(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(emergent, "read_checkpoint", lambda path, kind: {"global_step": 100})
+    plan = {stage.name: stage for stage in emergent.star_stages(tmp_path, "video", "cpu", False)}
+    own = tmp_path / "emergent" / "video"
+    assert plan["alignment"].arguments[-2:] == ("--model.anchor", "video")
+    prior = plan["prior"].arguments
+    assert prior[-4:] == ("--data.root", str(own / "shown"), "--model.tokens.plan", "video")
+    for modality in MODALITIES:
+        arguments = plan[modality].arguments
+        assert str(own / "embeddings") in arguments
+        assert str(tmp_path / "embeddings") not in arguments
+        start = str(tmp_path / modality / "last.ckpt")
+        assert arguments[-4:] == ("--init", start, "--trainer.max_steps", "30")

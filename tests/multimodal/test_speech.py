@@ -123,12 +123,33 @@ def test_trimming_keeps_the_sound_and_cuts_the_silence():
 
 @pytest.mark.data
 @pytest.mark.skipif("UNISON_DATA" not in os.environ, reason="UNISON_DATA is not set")
-def test_recorded_digits_are_split_by_take():
-    recordings = Recordings.find(None)
+def test_recorded_digits_are_split_by_speaker_and_the_fold_turns_them():
+    heard = [_speakers(Recordings.find(None, fold)) for fold in range(4)]
+    assert {frozenset(fold["test"]) for fold in heard} == {
+        frozenset({name}) for name in ("george", "jackson", "lucas", "nicolas")
+    }
+    for fold in heard:
+        assert fold["test"].isdisjoint(fold["readers"] | fold["train"])
+        assert fold["readers"].isdisjoint(fold["train"])
+        assert fold["val"] == fold["train"]
+        assert len(fold["train"]) == 2
+
+
+def _speakers(recordings):
+    heard = {split: set() for split in SPLITS}
     for split in SPLITS:
-        wave, speaker = recordings.utter(split, 7, np.random.default_rng(0))
-        assert 1000 < len(wave) <= SAMPLES
-        assert speaker.isalpha()
+        for draw in range(30):
+            wave, speaker = recordings.utter(split, 7, np.random.default_rng(draw))
+            assert 1000 < len(wave) <= SAMPLES
+            heard[split].add(speaker)
+    return heard
+
+
+@pytest.mark.data
+@pytest.mark.skipif("UNISON_DATA" not in os.environ, reason="UNISON_DATA is not set")
+def test_a_fold_beyond_the_speakers_is_refused():
+    with pytest.raises(ValueError, match="fold is 4 but there are 4 speakers: choose 0 to 3"):
+        Recordings.find(None, 4)
 
 
 def test_a_folder_without_recordings_says_how_to_get_them(tmp_path: Path):
