@@ -7,13 +7,14 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from core.cli import command
 from core.files import existing_file, new_file
 from multimodal.evaluate import evaluate
 from multimodal.report_agreement import headline_rows, reader_rows
-from multimodal.report_baselines import COLUMNS, baseline_row
+from multimodal.report_baselines import COLUMNS, baseline_row, beyond_floor
 from multimodal.stages import Preset, stages
 from multimodal.tuples import MODALITIES
 
@@ -24,6 +25,7 @@ SUMMARY = {
     "strict_mean": "strict, mean of the twelve cross directions",
     "strict_min": "strict, the lowest of the twelve",
     "diagonal_mean": "strict on the diagonal (variations), mean",
+    "size_ratio_mean": "size: rank correlation over its reference, mean of the twelve",
 }
 
 
@@ -90,6 +92,21 @@ def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]
     joint = report["joint"]
     shown["joint samples from nothing that agree in all modalities"] = joint["unconditional"]
     shown["the same of real tuples, as read"] = joint["reference"]
+    rest = [row["ratio"] for row in report["one_to_rest"].values()]
+    shown["one to the other three, all agree, over that of real tuples, mean"] = fmean(rest)
+    far = max(beyond_floor(report), default=None)
+    if far is not None:
+        shown["open factors: largest total variation from training's, above its floor"] = far
+    if "composition" in report:
+        unseen = report["composition"]["summary"]
+        shown["unseen combinations: strict over reference, mean of the twelve"] = unseen[
+            "ratio_mean"
+        ]
+        shown["unseen combinations: the lowest of the twelve"] = unseen["ratio_min"]
+    spreads = [row for row in report["diversity"].values() if row.get("frechet_real")]
+    if spreads:
+        farthest = max(row["frechet"] / row["frechet_real"] for row in spreads)
+        shown["Fréchet distance over that of other real signals, the largest of four"] = farthest
     for modality, recall in report["recall"].items():
         shown[f"recall of real signals, {modality}"] = recall
     return [(label, _share(value), f"`{measure}`") for label, value in shown.items()]
