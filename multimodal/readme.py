@@ -88,7 +88,8 @@ def _measure(report: Mapping[str, Any], run: Path) -> str:
 
 
 def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]]:
-    shown = {label: report["summary"][key] for key, label in SUMMARY.items()}
+    summary = report["summary"]
+    shown = {label: summary[key] for key, label in SUMMARY.items() if key in summary}
     joint = report["joint"]
     shown["joint samples from nothing that agree in all modalities"] = joint["unconditional"]
     shown["the same of real tuples, as read"] = joint["reference"]

@@ -150,11 +150,14 @@ def test_a_copy_of_a_training_signal_is_near_it(real, readers):
         assert len(row["recall_by_digit"]) == 10
 
 
-def test_strict_asks_for_motion_only_between_text_and_video():
-    assert scores.strict_factors("text", "video") == ("digit", "colour", "motion")
-    assert scores.strict_factors("video", "video") == ("digit", "colour", "motion")
-    assert scores.strict_factors("text", "image") == ("digit", "colour")
-    assert scores.strict_factors("audio", "video") == ("digit", "colour")
+def test_strict_asks_for_motion_only_between_text_and_video(real):
+    results = scores.Results(real=real, n=N, read={}, made={}, joint={})
+    for pair in (("text", "video"), ("video", "video")):
+        assert scores.strict_factors(results, *pair) == ("digit", "colour", "motion")
+    for pair in (("text", "image"), ("audio", "video")):
+        assert scores.strict_factors(results, *pair) == ("digit", "colour")
+    fewer = replace(results, factors=("colour",))
+    assert scores.strict_factors(fewer, "text", "video") == ("colour",)
 
 
 def test_the_reference_is_the_product_of_the_readers_own_accuracies(real, readers):

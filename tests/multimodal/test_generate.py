@@ -46,6 +46,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "audio": AudioModule(model=AudioConfig(net=NET), cond_dim=WIDTH),
         "video": VideoModule(model=VideoConfig(net=NET), cond_dim=WIDTH),
     }
+    tokens = len(modules["prior"].tokens.slots)
+    alike = 0.9 * torch.ones(tokens, tokens) + 0.1 * torch.eye(tokens)
+    modules["prior"].covariance.copy_(torch.kron(alike, torch.eye(WIDTH)))
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     for stage, module in modules.items():
         _excite(module)
