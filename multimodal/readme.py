@@ -83,6 +83,8 @@ def _measure(report: Mapping[str, Any], run: Path) -> str:
     """Return the command that measured a report, without what is its default."""
     known = {name: p.default for name, p in inspect.signature(evaluate).parameters.items()}
     asked = {"run": run, "split": report["split"], "n": report["n"], "seed": report["seed"]}
+    if "composition" in report:
+        asked["unseen"] = report["composition"]["n"]
     options = [f" --{name} {value}" for name, value in asked.items() if value != known[name]]
     return "python -m multimodal.evaluate" + "".join(options)
 
