@@ -90,16 +90,14 @@ def _measure(report: Mapping[str, Any], run: Path) -> str:
 
 
 def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]]:
-    summary = report["summary"]
-    shown = {label: summary[key] for key, label in SUMMARY.items() if key in summary}
+    shown = {label: report["summary"][key] for key, label in SUMMARY.items()}
     joint = report["joint"]
     shown["joint samples from nothing that agree in all modalities"] = joint["unconditional"]
     shown["the same of real tuples, as read"] = joint["reference"]
     rest = [row["ratio"] for row in report["one_to_rest"].values()]
     shown["one to the other three, all agree, over that of real tuples, mean"] = fmean(rest)
-    far = max(beyond_floor(report), default=None)
-    if far is not None:
-        shown["open factors: largest total variation from training's, above its floor"] = far
+    far = max(beyond_floor(report))
+    shown["open factors: largest total variation from training's, above its floor"] = far
     if "composition" in report:
         unseen = report["composition"]["summary"]
         shown["unseen combinations: strict over reference, mean of the twelve"] = unseen[

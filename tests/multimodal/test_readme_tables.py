@@ -14,6 +14,8 @@ MODALITIES = ("text", "image", "audio", "video")
 def run(tmp_path):
     row = {"strict": 0.9, "ci95": [0.85, 0.95], "reference": 0.96, "ratio": 0.9375}
     names = ("ratio_mean", "ratio_min", "strict_mean", "strict_min", "diagonal_mean")
+    names += ("size_ratio_mean",)
+    opened = {"text motion": {"distance": 0.3, "floor": 0.26}}
     report = {
         "split": "test",
         "n": 250,
@@ -23,6 +25,9 @@ def run(tmp_path):
         "directions": {f"{a}->{b}": row for a in MODALITIES for b in MODALITIES},
         "summary": dict.fromkeys(names, 0.9),
         "joint": {"unconditional": 0.75, "reference": 0.9},
+        "one_to_rest": {m: {"ratio": 0.8, "open": opened} for m in MODALITIES},
+        "diversity": {m: {"frechet": 0.3, "frechet_real": 0.1} for m in MODALITIES},
+        "composition": {"n": 50, "summary": dict.fromkeys(names, 0.7)},
         "recall": dict.fromkeys(MODALITIES, 0.6),
         "seconds": {"image": 125.0, "train": 900.4, "total": 1300.0},
     }
@@ -109,3 +114,15 @@ def test_a_run_without_a_report_is_one_clear_line_and_changes_nothing(tmp_path, 
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'report.json'} does not exist")
     assert page.read_text() == before
+
+
+def test_headlines_beyond_the_matrix_have_a_row_with_the_command_that_gives_them(run):
+    text = results(json.loads((run / "report.json").read_text()), Path("runs/quickstart"))
+    command = "`python -m multimodal.evaluate --split test --unseen 50`"
+    for label, value in (
+        ("unseen combinations: the lowest of the twelve", "0.700"),
+        ("one to the other three, all agree, over that of real tuples, mean", "0.800"),
+        ("open factors: largest total variation from training's, above its floor", "0.040"),
+        ("Fréchet distance over that of other real signals, the largest of four", "3.000"),
+    ):
+        assert f"| {label} | {value} | {command} |" in text
