@@ -70,8 +70,8 @@ def test_all_directions_and_measured_stages_have_a_row(run, page):
     text = page.read_text()
     for source in MODALITIES:
         assert f"| {source} | {' | '.join(['0.938 (0.900)'] * 4)} |" in text
-    command_line = f"`python -m multimodal.evaluate --run {run} --split test`"
-    assert text.count(command_line) == 12  # beside eleven numbers and above the matrix
+    command_line = f"`python -m multimodal.evaluate --run {run} --split test --unseen 50`"
+    assert text.count(command_line) == 18  # beside seventeen numbers and above the matrix
     assert "| image | 2 min 05 s | `python -m image.train --config configs/image/world.yaml" in text
     assert "video.train" not in text
     assert "| everything, start to report | 21 min 40 s | `make quickstart` |" in text
