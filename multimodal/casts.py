@@ -13,7 +13,7 @@ from core.noise import uniform
 from multimodal.towers import TokensConfig
 
 TOLERANCE = 0.05
-"""How far from 1 the squared length of a sum of embeddings may be that is taken for one."""
+"""How far from 1 the length of a sum of embeddings may be that is taken for one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def mix_tuples(
 
     "red seven" - "red three" + "blue three" is "blue seven" in every modality if the space adds up
     its factors. Nobody says which tuples share factors: a + b - c has the length of an embedding
-    where c shares each of its factors with a or b, and is longer elsewhere. Of the tuples found
+    where c shares each of its factors with a or b, and another elsewhere. Of the tuples found
     97 % are right and 22 % of combinations that were never seen (LOG.md).
 
     Args:

@@ -190,6 +190,19 @@ def test_a_modality_that_no_sample_had_is_not_sampled(missing):
     assert all(row.isfinite().all() for row in made.values())
 
 
+def test_where_nothing_is_left_to_sample_all_is_as_observed():
+    tokens = TokensConfig(modalities=("m0", "m1"), queries={}, plan="m0")
+    seen = {m: unit(3, seed=i) for i, m in enumerate(tokens.modalities)}
+    made = build_of(tokens).generate(seen, FAST, seeds=SEEDS)
+    for name, rows in seen.items():
+        assert_close(made[name], rows, atol=1e-5, rtol=0)
+
+
+def build_of(tokens):
+    net = DenoiserConfig(width=32, depth=1, heads=2)
+    return PriorModule(net=net, embedding=E, tokens=tokens).eval()
+
+
 def test_a_modality_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="smell is no modality; choose from text, image"):
         build().generate({"smell": unit(1)}, FAST, seeds=[0])
