@@ -6,6 +6,7 @@ python -m multimodal.compare --runs runs/quickstart runs/seed1
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,7 @@ def compare(runs: list[Path]) -> None:
     Args:
         runs: Folders with report.json, two or more.
     """
-    if len(runs) < 2:
-        raise ValueError(f"{len(runs)} run has no spread; name two or more after --runs")
-    reports = [_load(run) for run in runs]
-    for key in SAME:
-        found = [report.get(key) for report in reports]
-        if len(set(found)) > 1:
-            listed = ", ".join(f"{run}: {value}" for run, value in zip(runs, found, strict=True))
-            raise ValueError(f"the runs differ in {key} ({listed}); compare like with like")
+    reports = load_alike(runs)
     print(f"| number | mean | deviation | {' | '.join(run.name for run in runs)} |")
     print(f"|{'---|' * (3 + len(runs))}")
     for name, row in spread(reports).items():
@@ -38,7 +32,21 @@ def compare(runs: list[Path]) -> None:
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |")
 
 
-def _load(run: Path) -> dict[str, Any]:
+def load_alike(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the reports of runs whose numbers belong in one row."""
+    if len(runs) < 2:
+        raise ValueError(f"{len(runs)} run has no spread; name two or more after --runs")
+    reports = [load_report(run) for run in runs]
+    for key in SAME:
+        found = [report.get(key) for report in reports]
+        if len(set(found)) > 1:
+            listed = ", ".join(f"{run}: {value}" for run, value in zip(runs, found, strict=True))
+            raise ValueError(f"the runs differ in {key} ({listed}); compare like with like")
+    return reports
+
+
+def load_report(run: Path) -> dict[str, Any]:
+    """Return a run's report, if it is of this version."""
     report = json.loads(existing_file(run / "report.json").read_text(encoding="utf-8"))
     if "one_to_rest" not in report:
         raise ValueError(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -13,6 +14,7 @@ from multimodal.readers import Reader
 from multimodal.tuples import MODALITIES, Signals, pick
 
 BATCH = 125  # sources a pass
+ALONE = 5  # sources that are generated from one at a time, for latency
 
 
 @runtime_checkable
@@ -48,7 +50,7 @@ class Made:
     signals: Signals
     """One batch a modality."""
     seconds: Mapping[str, float]
-    """Time a sample from source to target, the target alone being generated."""
+    """Time a sample, in batches, from source to target, the target alone being generated."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,18 @@ def make(
         signals={t: _join([signals[t] for signals, _ in parts]) for t in targets},
         seconds={t: sum(seconds[t] for _, seconds in parts) / len(seeds) for t in targets},
     )
+
+
+def latencies(system: System, sources: Signals) -> dict[str, dict[str, float]]:
+    """Return source -> target -> seconds for one sample on its own: the median of a few.
+
+    The first of them, in which models may still be loaded, is not counted.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for source, batch in sources.items():
+        made = [make(system, {source: pick(batch, range(i, i + 1))}, [i]) for i in range(ALONE + 1)]
+        found[source] = {t: median(x.seconds[t] for x in made[1:]) for t in MODALITIES}
+    return found
 
 
 def read(readers: Mapping[str, Reader], signals: Signals) -> dict[str, Readout]:

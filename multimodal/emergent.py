@@ -5,7 +5,8 @@
 Towers are trained as a star around one modality, and the prior on data that shows of each sample
 the anchor and one other modality only; generators go on from the run's own under the new
 embeddings. Retrieval and generation are measured in the six directions that no sample ever showed,
-beside the run itself, which saw all pairs. Writes <run>/emergent.json.
+beside the run itself, which saw all pairs. Writes <run>/emergent.json and adds its table to the
+run's report.
 
 Source: Girdhar et al. 2023 (ImageBind), where the anchor is the image.
 """
@@ -24,6 +25,9 @@ from core.files import new_file
 from multimodal.evaluate import draw_tuples, measure_directions
 from multimodal.quickstart import Runner
 from multimodal.readers import Reader, load_readers, restrict
+from multimodal.report import models_id, publish
+from multimodal.report_baselines import markdown_head
+from multimodal.report_emergent import COLUMNS, emergent_rows
 from multimodal.space import embed_all, retrieval
 from multimodal.stages import Preset, Stage, stages
 from multimodal.towers import GENERATORS, ModalityName
@@ -61,8 +65,7 @@ def emergent(
     readers = restrict(load_readers(run / "readers"), real)
     jobs = 1 if preset == "gpu" else min(2, usable_cores())
     report: dict[str, Any] = {"split": split, "n": n, "seed": seed, "stars": {}}
-    print("| anchor | never-paired direction | R@10 | all pairs | strict / reference | all pairs |")
-    print("|---|---|---|---|---|---|")
+    print(markdown_head(["anchor", "never-paired direction", *COLUMNS]))
     for anchor in anchors:
         out = run / "emergent" / anchor
         out.mkdir(parents=True, exist_ok=True)
@@ -70,11 +73,12 @@ def emergent(
         star = Unison(run, replace={stage: out / stage for stage in TRAINED})
         both = [_measured(system, readers, real, n, seed) for system in (star, Unison(run))]
         report["stars"][anchor] = rows = _rows(anchor, *both)
-        for name, row in rows.items():
-            cells = (row["R@10"], row["R@10 all pairs"], row["ratio"], row["ratio all pairs"])
-            print(f"| {anchor} | {name} | {' | '.join(f'{v:.3f}' for v in cells)} |", flush=True)
+        for cells in emergent_rows({anchor: rows}):
+            print(f"| {' | '.join(cells)} |", flush=True)
     with new_file(run / "emergent.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.write_text(json.dumps(report | {"models": models_id(run)}, indent=1) + "\n")
+    if (run / "report.json").is_file():
+        publish(run)
 
 
 def star_stages(run: Path, anchor: str, preset: Preset, smoke: bool) -> list[Stage]:

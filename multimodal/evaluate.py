@@ -22,7 +22,7 @@ from core.manifest import Manifest
 from core.noise import mix
 from core.shards import ShardReader
 from multimodal.agreement import SecondReaders, compare_readers, read_again
-from multimodal.directions import Made, System, make, read
+from multimodal.directions import Made, System, latencies, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.factors import LABELS
@@ -82,6 +82,9 @@ def evaluate(
     readers = restrict(readers, real)
     trained = training_features(readers, world / "train")
     report, examples = measure(unison, readers, real, n, seed, trained, second)
+    for source, row in latencies(unison, real.signals).items():
+        for target, seconds in row.items():
+            report["directions"][f"{source}->{target}"]["latency_ms"] = round(1000 * seconds, 1)
     if seeds > 1:
         others = range(seed + 1, seed + seeds)
         more = [measure(unison, readers, draw_tuples(world / split, n, s), n, s)[0] for s in others]

@@ -191,12 +191,12 @@ class Runner:
 
 def finish(out: Path, preset: Preset, rows: dict[str, dict[str, Any]], total: float) -> None:
     """Write the stages' costs into the report and render the page."""
-    from multimodal.report import baselines_of, write_html
+    from multimodal.report import measured_beside, write_html
 
     write_stages(out, rows)
     report = _read_json(out / "evaluate" / "report.json")
     seconds = {name: row["seconds"] for name, row in rows.items()}
-    report |= baselines_of(out)
+    report |= measured_beside(out)
     report["preset"] = preset
     report["seconds"] = seconds | {
         "train": round(training_seconds(rows.values()), 1),

@@ -1,20 +1,26 @@
 """Write a run's numbers into the README, each beside the command that measured it.
 
 python -m multimodal.readme --run runs/quickstart
+python -m multimodal.readme --run runs/quickstart --seeds runs/seed1 runs/seed2
 """
 
 import inspect
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
-from core.cli import command
+from core.cli import command, plain_options
 from core.files import existing_file, new_file
+from core.manifest import Manifest
+from multimodal.compare import load_alike, load_report
 from multimodal.evaluate import evaluate
 from multimodal.report_agreement import headline_rows, reader_rows
 from multimodal.report_baselines import COLUMNS, baseline_row, beyond_floor
+from multimodal.report_emergent import COLUMNS as STAR_COLUMNS
+from multimodal.report_emergent import emergent_rows
 from multimodal.stages import Preset, stages
 from multimodal.tuples import MODALITIES
 
@@ -33,6 +39,8 @@ def fill_readme(
     run: Path = Path("runs/quickstart"),
     readme: Path = Path("README.md"),
     keep: Path = Path("docs/quickstart.json"),
+    seeds: tuple[Path, ...] = (),
+    yardsticks: tuple[Path, ...] = (),
 ) -> None:
     """Replace what stands between the results markers by the tables of a run.
 
@@ -40,8 +48,16 @@ def fill_readme(
         run: Folder with report.json.
         readme: File with the markers.
         keep: Copy of the report that the tables are of, so that a test can tell when they differ.
+        seeds: Runs on the same world that differ in the seed of training: mean and deviation over
+            them and `run` go beside its numbers.
+        yardsticks: Runs on worlds of other handwriting or voices, for a table of their own.
     """
-    report = json.loads(existing_file(run / "report.json").read_text(encoding="utf-8"))
+    report = load_report(run)
+    if seeds:
+        others = load_alike([run, *seeds])
+        report["training_seeds"] = [shown_numbers(other) for other in others]
+    if yardsticks:
+        report["yardsticks"] = [_yardstick(other) for other in yardsticks]
     text = existing_file(readme).read_text(encoding="utf-8")
     filled = fill(text, results(report, run), str(readme))
     with new_file(keep) as partial:
@@ -66,12 +82,16 @@ def results(report: Mapping[str, Any], run: Path) -> str:
         f"Measured on the {report['split']} split, {report['n']} sources a direction (data set"
         f" {report['dataset'][:12]}, seed {report['seed']}); intervals, factors, latency and every"
         " definition stand in `report.html`.",
-        _table(["number", "value", "command"], _headline(report, measure)),
+        _headline(report, measure),
         f"Strict over reference by direction, strict itself in brackets, by `{measure}`:",
         _table(["from \\ to", *MODALITIES], _matrix(report)),
     ]
     if "baselines" in report:
         parts += _baselines(report["baselines"], run)
+    if "emergent" in report:
+        parts += _emergent(report["emergent"], run)
+    if "yardsticks" in report:
+        parts += _yardsticks(report["yardsticks"])
     if "agreement" in report:
         parts += _read_twice(report, measure)
     if "seconds" in report:
@@ -89,7 +109,8 @@ def _measure(report: Mapping[str, Any], run: Path) -> str:
     return "python -m multimodal.evaluate" + "".join(options)
 
 
-def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]]:
+def shown_numbers(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return the headline numbers of a report, under the names that tables call them."""
     shown = {label: report["summary"][key] for key, label in SUMMARY.items()}
     joint = report["joint"]
     shown["joint samples from nothing that agree in all modalities"] = joint["unconditional"]
@@ -110,7 +131,19 @@ def _headline(report: Mapping[str, Any], measure: str) -> Iterable[Sequence[str]
         shown["Fréchet distance over that of other real signals, the largest of four"] = farthest
     for modality, recall in report["recall"].items():
         shown[f"recall of real signals, {modality}"] = recall
-    return [(label, _share(value), f"`{measure}`") for label, value in shown.items()]
+    return shown
+
+
+def _headline(report: Mapping[str, Any], measure: str) -> str:
+    """The headlines; with further training seeds, mean and standard deviation over all of them."""
+    rows = [[label, _share(value)] for label, value in shown_numbers(report).items()]
+    head, repeated = ["number", "value"], report.get("training_seeds", [])
+    if repeated:
+        head += [f"mean of {len(repeated)} training seeds", "deviation"]
+        for row in rows:
+            values = [numbers[row[0]] for numbers in repeated]
+            row += [_share(fmean(values)), _share(stdev(values))]
+    return _table([*head, "command"], [[*row, f"`{measure}`"] for row in rows])
 
 
 def _matrix(report: Mapping[str, Any]) -> Iterable[Sequence[str]]:
@@ -143,6 +176,45 @@ def _baselines(known: Mapping[str, Any], run: Path) -> list[str]:
         " `report.html`):",
         _table(["system", *COLUMNS], rows),
     ]
+
+
+def _emergent(known: Mapping[str, Any], run: Path) -> list[str]:
+    """What appears between modalities that were never paired."""
+    anchors = " ".join(known["stars"])
+    return [
+        "Never-paired directions of towers and prior that saw pairs with the anchor only, beside"
+        f" the run itself, {known['n']} sources a direction, by `python -m multimodal.emergent"
+        f" --run {run} --anchors {anchors} --split {known['split']} --n {known['n']}`:",
+        _table(["anchor", "direction", *STAR_COLUMNS], emergent_rows(known["stars"])),
+    ]
+
+
+def _yardstick(run: Path) -> dict[str, Any]:
+    """Return what a run on another world reached, and which world that is."""
+    report = load_report(run)
+    world = Manifest.load(run / "world" / report["split"]).builder["world"]
+    kept = {name: report.get(name) for name in ("split", "n", "seed", "dataset", "seconds")}
+    return kept | {"world": world, "numbers": shown_numbers(report)}
+
+
+def _yardsticks(known: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The headlines of runs on other handwriting and voices, a column each."""
+    worlds = [_world_options(row["world"]) for row in known]
+    listed = ", ".join(f'`make quickstart WORLD="{world}"`' for world in worlds)
+    labels = [
+        label for label in known[0]["numbers"] if all(label in row["numbers"] for row in known)
+    ]
+    rows = [[label, *(_share(row["numbers"][label]) for row in known)] for label in labels]
+    return [
+        f"The same code on other handwriting and recorded voices ({known[0]['split']} split,"
+        f" {known[0]['n']} sources a direction), by {listed}:",
+        _table(["number", *(f"`{world}`" for world in worlds)], rows),
+    ]
+
+
+def _world_options(world: Mapping[str, Any]) -> str:
+    names = ("digits", "speech", "fold")
+    return " ".join(f"--{name} {world[name]}" for name in names if name in world)
 
 
 def _times(report: Mapping[str, Any], run: Path) -> Iterable[Sequence[str]]:
@@ -178,4 +250,4 @@ def _duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    command(fill_readme)
+    command(fill_readme, plain_options(sys.argv[1:], lists=("--seeds", "--yardsticks")))

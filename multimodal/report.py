@@ -6,7 +6,8 @@ python -m multimodal.report --run runs/quickstart --grid docs/grid.png
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from multimodal.report_agreement import NOTE, agreement_tables
 from multimodal.report_baselines import NOTE as BASELINES_NOTE
 from multimodal.report_baselines import baseline_table
 from multimodal.report_charts import Curve, read_curves
+from multimodal.report_emergent import NOTE as EMERGENT_NOTE
+from multimodal.report_emergent import emergent_table
 
 SCRIPT = """
 let playing;
@@ -52,15 +55,19 @@ def publish(run: Path) -> None:
     kept = {name: known[name] for name in ("preset", "seconds") if name in known}
     newest = json.loads(existing_file(run / "evaluate" / "report.json").read_text())
     with new_file(path) as partial:
-        partial.write_text(json.dumps(kept | newest | baselines_of(run), indent=1) + "\n")
+        partial.write_text(json.dumps(kept | newest | measured_beside(run), indent=1) + "\n")
     write_html(run)
 
 
-def baselines_of(run: Path) -> dict[str, Any]:
-    """Return what `python -m multimodal.baselines` measured, if it was of the run's models."""
-    path = run / "baselines.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    return {"baselines": known} if known.get("models") == models_id(run) else {}
+def measured_beside(run: Path) -> dict[str, Any]:
+    """Return what `multimodal.baselines` and `emergent` measured, if it was of the run's models."""
+    found = {}
+    for name in ("baselines", "emergent"):
+        path = run / f"{name}.json"
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        if known.get("models") == models_id(run):
+            found[name] = known
+    return found
 
 
 def models_id(run: Path) -> str:
@@ -123,21 +130,18 @@ def _sections(
     tried: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Mapping[str, Curve]],
 ) -> list[str]:
-    joint = numbers["joint"]
-    low, high = joint["ci95"]
-    agreement = (
-        f"{html.share(joint['unconditional'])} of {joint['n']} samples drawn from nothing agree in"
-        " every factor that two or more modalities carry"
-        f" (95 %: {html.share(low)} to {html.share(high)});"
-        f" of real tuples, as read, {html.share(joint['reference'])} do."
-    )
+    measured = {
+        part.key: _section(part.title, part.note(numbers[part.key]), part.content(numbers))
+        for part in PARTS
+        if part.key in numbers
+    }
     return [
         _section(
             "The matrix",
             "Large: strict over reference. Sources down, targets across; the dashed diagonal is a"
             " variation of the source and stands apart.",
-            f'<div class="scroll">{html.matrix(numbers)}</div><details><summary>Every factor, size'
-            f" and latency</summary>{html.direction_table(numbers)}</details>",
+            f'<div class="scroll">{html.matrix(numbers)}</div><details><summary>Every factor, size,'
+            f" latency and throughput</summary>{html.direction_table(numbers)}</details>",
         ),
         _section(
             "Seen and heard",
@@ -147,61 +151,11 @@ def _sections(
         ),
         _section(
             "From nothing",
-            agreement,
+            _agreement(numbers["joint"]),
             f'<div class="scroll">{html.joint_grid(examples)}</div>{html.joint_table(numbers)}',
         ),
-        _section(
-            "One to the rest",
-            "The three others made from one source agree with it, and with one another about what"
-            " it leaves open.",
-            html.rest_table(numbers),
-        )
-        if "one_to_rest" in numbers
-        else "",
-        _section(
-            "Asked in part",
-            "A query says a part, the outputs must show it, agree about the rest, and leave it as"
-            " open as it is in training.",
-            html.query_tables(numbers["queries"]),
-        )
-        if "queries" in numbers
-        else "",
-        _section(
-            "Unseen combinations",
-            f"{numbers['composition']['n']} sources of each modality whose digit never met that"
-            " colour, or that motion, in training.",
-            html.composition_table(numbers),
-        )
-        if "composition" in numbers
-        else "",
         _files(numbers["files"], tried) if "files" in numbers else "",
-        _section(
-            "Coverage of the real",
-            "On reader features; beside each figure, the same for other real signals.",
-            html.diversity_table(numbers),
-        ),
-        _section(
-            "Repeated",
-            "The same with other sources and other noise; the deviation is that of a repetition.",
-            html.spread_table(numbers),
-        )
-        if "spread" in numbers
-        else "",
-        _section(
-            "The readers",
-            "Accuracy on real signals of this split; size as rank correlation.",
-            html.reader_table(numbers),
-        ),
-        _section(
-            "What each part buys",
-            f"{BASELINES_NOTE} {numbers['baselines']['n']} sources a direction,"
-            f" {numbers['baselines']['split']} split.",
-            f'<div class="scroll">{baseline_table(numbers["baselines"]["systems"])}</div>',
-        )
-        if "baselines" in numbers
-        else "",
-        _section("Read twice", NOTE, agreement_tables(numbers)) if "agreement" in numbers else "",
-        *_embeddings(numbers),
+        *measured.values(),
         _section("Training", "Loss by step.", html.charts(curves)) if curves else "",
         _section("What it cost", "", html.stage_table(stages)) if stages else "",
         _section("How each number is defined", "", html.definitions()),
@@ -209,24 +163,77 @@ def _sections(
     ]
 
 
-def _embeddings(numbers: Mapping[str, Any]) -> list[str]:
-    """What was measured on embeddings alone, as far as it was."""
-    sections = []
-    if "probes" in numbers:
-        note = (
-            "Linear probes of each factor on validation embeddings of unseen handwriting and"
-            " voices: what a generator could draw at best."
-        )
-        sections.append(
-            _section("What an embedding knows", note, html.probe_table(numbers["probes"]))
-        )
-    if "space" in numbers:
-        note = (
-            "Embeddings alone, nothing generated: who finds whom among real samples, what the"
-            " nearest word says, how far apart the modalities lie, and whether words can be added."
-        )
-        sections.append(_section("The shared space", note, html.space_tables(numbers["space"])))
-    return sections
+@dataclass(frozen=True)
+class Part:
+    """A section that the page has if its numbers were measured."""
+
+    key: str
+    """Name of the numbers in the report."""
+    title: str
+    """Its heading."""
+    note: Callable[[Any], str]
+    """What stands below the heading, told from the part's own numbers."""
+    content: Callable[[Mapping[str, Any]], str]
+    """Its tables, from the whole report."""
+
+
+def _always(note: str) -> Callable[[Any], str]:
+    return lambda _: note
+
+
+PARTS: tuple[Part, ...] = (
+    Part("one_to_rest", "One to the rest",
+         _always("The three others made from one source agree with it, and with one another about"
+                 " what it leaves open."),
+         html.rest_table),
+    Part("queries", "Asked in part",
+         _always("A query says a part, the outputs must show it, agree about the rest, and leave"
+                 " it as open as it is in training."),
+         lambda numbers: html.query_tables(numbers["queries"])),
+    Part("composition", "Unseen combinations",
+         lambda found: f"{found['n']} sources of each modality whose digit never met that colour,"
+                       " or that motion, in training.",
+         html.composition_table),
+    Part("diversity", "Coverage of the real",
+         _always("On reader features; beside each figure, the same for other real signals."),
+         html.diversity_table),
+    Part("spread", "Repeated",
+         _always("The same with other sources and other noise; the deviation is that of a"
+                 " repetition."),
+         html.spread_table),
+    Part("readers", "The readers",
+         _always("Accuracy on real signals of this split; size as rank correlation."),
+         html.reader_table),
+    Part("baselines", "What each part buys",
+         lambda found: f"{BASELINES_NOTE} {found['n']} sources a direction, {found['split']}"
+                       " split.",
+         lambda numbers: f'<div class="scroll">'
+                         f'{baseline_table(numbers["baselines"]["systems"])}</div>'),
+    Part("emergent", "Never paired",
+         lambda found: f"{EMERGENT_NOTE} {found['n']} sources a direction, {found['split']} split.",
+         lambda numbers: emergent_table(numbers["emergent"]["stars"])),
+    Part("agreement", "Read twice", _always(NOTE), agreement_tables),
+    Part("probes", "What an embedding knows",
+         _always("Linear probes of each factor on validation embeddings of unseen handwriting and"
+                 " voices: what a generator could draw at best."),
+         lambda numbers: html.probe_table(numbers["probes"])),
+    Part("space", "The shared space",
+         _always("Embeddings alone, nothing generated: who finds whom among real samples, what the"
+                 " nearest word says, how far apart the modalities lie, and whether words can be"
+                 " added."),
+         lambda numbers: html.space_tables(numbers["space"])),
+)  # fmt: skip
+"""The sections between the examples and the training curves, in the page's order."""
+
+
+def _agreement(joint: Mapping[str, Any]) -> str:
+    low, high = joint["ci95"]
+    return (
+        f"{html.share(joint['unconditional'])} of {joint['n']} samples drawn from nothing agree in"
+        " every factor that two or more modalities carry"
+        f" (95 %: {html.share(low)} to {html.share(high)});"
+        f" of real tuples, as read, {html.share(joint['reference'])} do."
+    )
 
 
 def _files(trials: list[Mapping[str, Any]], tried: Mapping[str, Mapping[str, Any]]) -> str:

@@ -57,7 +57,7 @@ def score(results: Results, seconds: Mapping[str, Mapping[str, float]]) -> dict[
     directions = all_directions(results)
     for name, row in directions.items():
         source, target = name.split("->")
-        row["latency_ms"] = round(1000 * seconds[source][target], 2)
+        row["samples_per_s"] = round(1 / seconds[source][target], 2)
     spread = {modality: diversity(results, modality) for modality in MODALITIES}
     return {
         "n": results.n,

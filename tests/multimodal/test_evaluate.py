@@ -1,12 +1,13 @@
 """Identities and limits of the evaluation, on signals that are their own labels."""
 
 from dataclasses import replace
+from time import sleep
 
 import pytest
 import torch
 
 from multimodal import scores
-from multimodal.directions import make, read
+from multimodal.directions import ALONE, latencies, make, read
 from multimodal.evaluate import measure, measure_directions
 from multimodal.factors import COLOURS, MOTIONS, held_out
 from multimodal.tuples import CARRIED, MODALITIES, Tuples, pick
@@ -188,3 +189,26 @@ def test_batches_change_nothing(real, monkeypatch):
     monkeypatch.setattr("multimodal.directions.BATCH", 7)
     parts = make(Copier(), {"image": pick(real.signals["image"], range(N))}, list(range(N)))
     assert torch.equal(whole.signals["video"], parts.signals["video"])
+
+
+class Timed(Copier):
+    """Takes time to decode clips, more the first time, and remembers how many it was given."""
+
+    def __init__(self):
+        self.counts = []
+
+    def decode(self, modality, embeddings, *, seeds):
+        self.counts.append(len(embeddings))
+        if modality == "video":
+            sleep(0.2 if len(self.counts) < 5 else 0.005)
+        return embeddings
+
+
+def test_latency_is_of_one_sample_at_a_time_and_leaves_the_first_out(real):
+    system = Timed()
+    seconds = latencies(system, real.signals)
+    assert set(system.counts) == {1}
+    assert len(system.counts) == 16 * (ALONE + 1)
+    assert set(seconds) == set(seconds["text"]) == set(MODALITIES)
+    assert 0.005 <= seconds["text"]["video"] < 0.2
+    assert seconds["text"]["video"] > seconds["text"]["image"]

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from core.cli import command
+from core.manifest import Manifest
 from multimodal.readme import BEGIN, END, fill, fill_readme, results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,3 +127,61 @@ def test_headlines_beyond_the_matrix_have_a_row_with_the_command_that_gives_them
         ("Fréchet distance over that of other real signals, the largest of four", "3.000"),
     ):
         assert f"| {label} | {value} | {command} |" in text
+
+
+def other_run(run, name, joint, **changes):
+    """A run beside the fixture's whose joint score is another."""
+    report = json.loads((run / "report.json").read_text()) | changes
+    report["joint"] = {"unconditional": joint, "reference": 0.9}
+    folder = run.with_name(name)
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+def test_training_seeds_give_mean_and_deviation_beside_the_first(run, page):
+    others = (other_run(run, "seed1", 0.85), other_run(run, "seed2", 0.95))
+    fill_readme(run, page, page.with_name("kept.json"), seeds=others)
+    text = page.read_text()
+    assert "| number | value | mean of 3 training seeds | deviation | command |" in text
+    joint = "joint samples from nothing that agree in all modalities"
+    assert f"| {joint} | 0.750 | 0.850 | 0.100 |" in text
+    kept = json.loads(page.with_name("kept.json").read_text())
+    assert fill(text, results(kept, run)) == text
+
+
+def test_seeds_of_other_data_are_refused_and_the_page_stays(run, page):
+    before = page.read_text()
+    other = other_run(run, "seed1", 0.85, dataset="another")
+    with pytest.raises(ValueError, match="differ in dataset"):
+        fill_readme(run, page, page.with_name("kept.json"), seeds=(other,))
+    assert page.read_text() == before
+
+
+def test_worlds_of_other_handwriting_and_voices_have_a_column_each(run, page):
+    folders = []
+    for fold, joint in ((0, 0.6), (1, 0.7)):
+        folder = other_run(run, f"recorded{fold}", joint, dataset=str(fold))
+        world = {"digits": "mnist", "speech": "fsdd", "fold": fold, "seed": 0}
+        split = folder / "world" / "test"
+        split.mkdir(parents=True)
+        Manifest(
+            samples=0, shards=(), required=(), source="x", licence="x", builder={"world": world}
+        ).save(split)
+        folders.append(folder)
+    fill_readme(run, page, page.with_name("kept.json"), yardsticks=tuple(folders))
+    text = page.read_text()
+    assert '`make quickstart WORLD="--digits mnist --speech fsdd --fold 1"`' in text
+    joint = "| joint samples from nothing that agree in all modalities | 0.600 | 0.700 |"
+    assert joint in text
+
+
+def test_stars_have_a_row_for_each_never_paired_direction(run, page):
+    report = json.loads((run / "report.json").read_text())
+    row = {"R@10": 0.4, "ratio": 0.8, "R@10 all pairs": 0.5, "ratio all pairs": 0.95}
+    report["emergent"] = {"split": "test", "n": 250, "stars": {"text": {"image->audio": row}}}
+    (run / "report.json").write_text(json.dumps(report))
+    fill_readme(run, page, page.with_name("kept.json"))
+    text = page.read_text()
+    assert "| text | image → audio | 0.400 | 0.500 | 0.800 | 0.950 |" in text
+    assert "multimodal.emergent --run" in text

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from multimodal.examples import Examples, load_examples, save_batches, save_examples
-from multimodal.report import publish, write_html
+from multimodal.report import models_id, publish, write_html
 from multimodal.report_charts import line_chart, read_curves
 from multimodal.report_grid import save_grid
 from multimodal.report_media import clip_uri, image_uri, sound_uri, spectrogram
@@ -45,7 +45,7 @@ def run(tmp_path, examples):
     save_examples(tmp_path / "evaluate" / "examples", examples)
     row = {
         "n": 9, "strict": 0.9, "ci95": [0.8, 0.95], "factors": {"digit": 0.9, "colour": 1.0},
-        "reference": 0.95, "ratio": 0.9474, "latency_ms": 12.0,
+        "reference": 0.95, "ratio": 0.9474, "latency_ms": 12.0, "samples_per_s": 80.0,
         "size": {"correlation": 0.8, "reference": 0.9, "ratio": 0.89},
     }  # fmt: skip
     directions = {f"{s}->{t}": row for s in MODALITIES for t in MODALITIES}
@@ -89,6 +89,7 @@ def test_what_was_measured_besides_has_its_section(run):
         "What an embedding knows",
         "The shared space",
         "Read twice",
+        "Never paired",
     )
     bare = (run / "report.html").read_text()
     assert not any(f"<h2>{title}</h2>" in bare for title in titles)
@@ -115,6 +116,10 @@ def test_what_was_measured_besides_has_its_section(run):
         "directions": report["directions"], "summary": report["summary"],
         "joint": {"unconditional": 0.8, "ci95": [0.7, 0.9], "reference": 0.9, "ratio": 0.8889},
     }  # fmt: skip
+    row = {"R@10": 0.4, "ratio": 0.8, "R@10 all pairs": 0.5, "ratio all pairs": 0.95}
+    star = {"split": "test", "n": 9, "stars": {"video": {"text->image": row}}}
+    star["models"] = models_id(run)
+    (run / "emergent.json").write_text(json.dumps(star))
     report["probes"] = {m: {"digit": 0.98, "size": 0.9} for m in MODALITIES}
     scores = dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.9)
     report["space"] = {

@@ -14,7 +14,7 @@ from multimodal.baselines import rival
 from multimodal.conditions import conditions, conditions_of, star_members
 from multimodal.data import EmbeddedData
 from multimodal.emergent import COMMON, never_paired
-from multimodal.report import baselines_of, models_id
+from multimodal.report import measured_beside, models_id
 from multimodal.report_baselines import COLUMNS, baseline_row
 from multimodal.rivals import GENERATED, rival_stages, rivals
 from multimodal.tuples import MODALITIES
@@ -127,9 +127,9 @@ def test_baselines_of_other_models_are_not_shown(tmp_path):
     (tmp_path / "prior" / "last.ckpt").write_bytes(b"one")
     known = {"models": models_id(tmp_path), "systems": {"copy": system(0.5)}}
     (tmp_path / "baselines.json").write_text(json.dumps(known))
-    assert baselines_of(tmp_path) == {"baselines": known}
+    assert measured_beside(tmp_path) == {"baselines": known}
     (tmp_path / "prior" / "last.ckpt").write_bytes(b"two")
-    assert baselines_of(tmp_path) == {}
+    assert measured_beside(tmp_path) == {}
 
 
 def test_every_direction_that_no_sample_of_a_star_shows_is_scored():
