@@ -34,7 +34,7 @@ SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
 EVIDENCE = 1.5
 """Weight of the linear evidence by which observed tokens correct each step; 0 leaves it out."""
 
-SPREAD = 0.5
+SPREAD = 0.7
 """Share of the Gaussian's own deviations with which it is sampled: its tails are not the data's.
 Less agrees more, more covers more (LOG.md)."""
 
