@@ -26,16 +26,23 @@ class VideoConfig:
     """Principal components kept of each patch's pixels; None keeps all."""
     net: DenoiserConfig = DenoiserConfig()
     """The transformer; with an image model's sizes its weights can start from that."""
+    every: int = 2
+    """Blocks between attention across frames: after each such block there is one."""
 
     def __post_init__(self):
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames} but a clip has at least 1")
+        if not 1 <= self.every <= self.net.depth:
+            raise ValueError(
+                f"every is {self.every} but frames must meet once in {self.net.depth} blocks or"
+                " more often; choose from 1 to the depth"
+            )
         if self.size < 1 or self.patch < 1 or self.size % self.patch:
             raise ValueError(f"patch {self.patch} must divide the frame's side of {self.size}")
 
 
 class VideoDenoiser(nn.Module):
-    """A frame denoiser with attention over all tokens of the clip after each of its blocks.
+    """A frame denoiser with attention over all tokens of the clip after some of its blocks.
 
     The added attention's output projections start at zero, so at initialisation the network *is*
     the frame network on each frame. Every frame has its own time: a frame at time 1 is given.
@@ -60,8 +67,9 @@ class VideoDenoiser(nn.Module):
         if cond_dim:
             self.moment = nn.Linear(cond_dim, config.frames * net.width, bias=False)
             nn.init.zeros_(self.moment.weight)
-        self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(net.depth))
-        self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(net.depth))
+        self.every, mixers = config.every, net.depth // config.every
+        self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(mixers))
+        self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(mixers))
 
     def forward(
         self,
@@ -81,10 +89,12 @@ class VideoDenoiser(nn.Module):
         across = rotary_angles(self.positions, self.head_width)
         h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
         number = repeat(self.number, "F one D -> (B F) one D", B=len(x))
-        for block, norm, mixer in zip(plane.blocks, self.norms, self.mixers, strict=True):
+        for i, block in enumerate(plane.blocks, start=1):
             h = block(h, context, inside)
-            clip = rearrange(norm(h) + number, "(B F) T D -> B (F T) D", F=frames)
-            h = h + rearrange(mixer(clip, across), "B (F T) D -> (B F) T D", F=frames)
+            if i % self.every == 0:
+                norm, mixer = self.norms[i // self.every - 1], self.mixers[i // self.every - 1]
+                clip = rearrange(norm(h) + number, "(B F) T D -> B (F T) D", F=frames)
+                h = h + rearrange(mixer(clip, across), "B (F T) D -> (B F) T D", F=frames)
         return rearrange(plane.write(h, context), "(B F) T C -> B (F T) C", F=frames)
 
     def _moments(

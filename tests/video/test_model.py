@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -69,6 +71,27 @@ def test_an_image_model_of_another_size_is_refused(trained_image):
     )
     with pytest.raises(ValueError, match="does not fit the video network"):
         VideoModule(other, image_checkpoint=str(path), cond_dim=4)
+
+
+@pytest.mark.parametrize(("every", "meetings"), [(1, 4), (2, 2), (3, 1), (4, 1)])
+def test_frames_meet_after_every_so_many_blocks(every, meetings):
+    torch.manual_seed(0)
+    config = replace(VIDEO, net=replace(NET, depth=4), every=every)
+    net = VideoModule(config).eval().net
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    assert len(net.mixers) == meetings
+    x, time = torch.randn(1, 12, 192), torch.tensor([0.5])
+    changed = x.clone()
+    changed[:, 8:] += 1  # the last frame
+    difference = (net(changed, time, None) - net(x, time, None)).unflatten(1, (3, 4))
+    assert difference[:, 0].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("every", [0, 3])
+def test_frames_that_never_meet_are_refused(every):
+    with pytest.raises(ValueError, match=f"every is {every} but frames must meet"):
+        replace(VIDEO, every=every)
 
 
 def test_the_round_trip_is_exact_and_positions_are_t_y_x():
