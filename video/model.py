@@ -27,7 +27,7 @@ class VideoConfig:
     net: DenoiserConfig = DenoiserConfig()
     """The transformer; with an image model's sizes its weights can start from that."""
     every: int = 2
-    """Blocks between attention across frames: after each such block there is one."""
+    """Attention across frames follows the first block, and then every so many."""
 
     def __post_init__(self):
         if self.frames < 1:
@@ -67,7 +67,7 @@ class VideoDenoiser(nn.Module):
         if cond_dim:
             self.moment = nn.Linear(cond_dim, config.frames * net.width, bias=False)
             nn.init.zeros_(self.moment.weight)
-        self.every, mixers = config.every, net.depth // config.every
+        self.every, mixers = config.every, len(range(0, net.depth, config.every))
         self.norms = nn.ModuleList(nn.RMSNorm(net.width) for _ in range(mixers))
         self.mixers = nn.ModuleList(Attention(net.width, net.heads) for _ in range(mixers))
 
@@ -89,10 +89,10 @@ class VideoDenoiser(nn.Module):
         across = rotary_angles(self.positions, self.head_width)
         h = plane.read(rearrange(x, "B (F T) C -> (B F) T C", F=frames)) + plane.place
         number = repeat(self.number, "F one D -> (B F) one D", B=len(x))
-        for i, block in enumerate(plane.blocks, start=1):
+        for i, block in enumerate(plane.blocks):
             h = block(h, context, inside)
             if i % self.every == 0:
-                norm, mixer = self.norms[i // self.every - 1], self.mixers[i // self.every - 1]
+                norm, mixer = self.norms[i // self.every], self.mixers[i // self.every]
                 clip = rearrange(norm(h) + number, "(B F) T D -> B (F T) D", F=frames)
                 h = h + rearrange(mixer(clip, across), "B (F T) D -> (B F) T D", F=frames)
         return rearrange(plane.write(h, context), "(B F) T C -> B (F T) C", F=frames)
