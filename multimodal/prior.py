@@ -34,6 +34,10 @@ SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
 EVIDENCE = 1.5
 """Weight of the linear evidence by which observed tokens correct each step; 0 leaves it out."""
 
+UNSAID = 0.5
+"""Time from which tokens that may be partial are no evidence any more: linear evidence takes what
+a query leaves unsaid for a statement, and would blend what is open (LOG.md)."""
+
 SPREAD = 0.7
 """Share of the Gaussian's own deviations with which it is sampled: its tails are not the data's.
 Less agrees more, more covers more (LOG.md)."""
@@ -208,21 +212,32 @@ class PriorModule(TrainedModule):
     ) -> Float[Tensor, "B N E"]:
         """Put samples of the flow in the place of the wanted tokens."""
         seen = (given | wanted).expand(len(x), -1)
-        told = None
-        if evidence and given.any():
-            told = Evidence(self.covariance, self._entries(wanted), self._entries(given))
-        y = x[:, given].flatten(1)
+        partial = self._mask(map(self.tokens.slots.index, self.tokens.queries.values()))
+        all_told, surely_told = (
+            self._evidence(x, tokens, wanted) if evidence else None
+            for tokens in (given, given & ~partial)
+        )
 
         def slope(x_t: Float[Tensor, "B N E"], t: float) -> Float[Tensor, "B N E"]:
             time = torch.where(given, 1.0, t).expand(len(x_t), -1)
             clean = self._predict(x_t, time, seen)
+            told = all_told if t < UNSAID else surely_told
             if told is not None:
-                corrected = told.correct(clean[:, wanted].flatten(1), y, t, evidence)
+                corrected = told[0].correct(clean[:, wanted].flatten(1), told[1], t, evidence)
                 clean[:, wanted] = corrected.reshape(clean[:, wanted].shape)
             return torch.where(wanted[:, None], velocity(clean, x_t, time, "x"), 0.0)
 
         start = torch.where(wanted[:, None], noise, x)
         return solve(slope, start, options)
+
+    def _evidence(
+        self, x: Float[Tensor, "B N E"], given: Bool[Tensor, "N"], wanted: Bool[Tensor, "N"]
+    ) -> tuple[Evidence, Float[Tensor, "B G"]] | None:
+        """Return what some tokens say of the wanted ones, and their entries."""
+        if not given.any():
+            return None
+        told = Evidence(self.covariance, self._entries(wanted), self._entries(given))
+        return told, x[:, given].flatten(1)
 
     def _linear(
         self,
@@ -258,7 +273,8 @@ class PriorModule(TrainedModule):
         )
 
     def _mask(self, slots: Iterable[int]) -> Bool[Tensor, "N"]:
-        return torch.tensor([slot in set(slots) for slot in range(len(self.known))]).to(self.known)
+        chosen = set(slots)
+        return torch.tensor([slot in chosen for slot in range(len(self.known))]).to(self.known)
 
     def _entries(self, tokens: Bool[Tensor, "N"]) -> Bool[Tensor, "M"]:
         return tokens.repeat_interleave(self.mean.shape[1])

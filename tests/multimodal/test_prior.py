@@ -1,3 +1,5 @@
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -291,3 +293,20 @@ def test_the_prior_overfits_one_batch():
     for modality in MODALITIES:
         cosine = found[modality] @ rows[:, SLOTS.index(modality)].T
         assert torch.equal(cosine.argmax(dim=1), torch.arange(4)), modality
+
+
+def test_what_a_query_leaves_unsaid_is_no_evidence_once_it_is_decided():
+    module = build()
+    torch.manual_seed(0)
+    root = torch.randn(len(SLOTS) * E, len(SLOTS) * E)
+    module.covariance.copy_(root @ root.T / len(root))
+
+    def plan(source, unsaid):
+        with mock.patch("multimodal.prior.UNSAID", unsaid):
+            return module.generate({source: unit(3)}, FAST, seeds=SEEDS)["text"]
+
+    for source in QUERIES:
+        assert not torch.allclose(plan(source, 0.0), plan(source, 2.0), atol=1e-3)
+        assert not torch.allclose(plan(source, 0.5), plan(source, 0.0), atol=1e-4)
+    for source in set(MODALITIES) - set(QUERIES):  # they always say all they know
+        assert torch.equal(plan(source, 0.0), plan(source, 2.0))
