@@ -101,15 +101,15 @@ def measured(
     seeds = mix(seed, 0, torch.arange(n)).tolist()
     others = [source for source in MODALITIES if source != modality]
     begin = time.perf_counter()
-    told: Float[Tensor, "N E"] | None = None
+    drawn: list[Float[Tensor, "R E"]] = []
     for i, source in enumerate(others):
         rows = range(i, n, len(others))
         embedded = unison.embed({source: pick(real.signals[source], rows)})
-        drawn = unison.stage("prior").generate(
+        completed = unison.stage("prior").generate(
             embedded, seeds=stage_seeds(pick(seeds, rows), "prior"), spread=spread
-        )[modality]
-        told = drawn.new_empty(n, drawn.shape[1]) if told is None else told
-        told[rows.start :: rows.step] = drawn
+        )
+        drawn.append(completed[modality])
+    told = torch.stack([drawn[i % len(others)][i // len(others)] for i in range(n)])
     made = unison.decode(modality, told, options, seeds=seeds)
     seconds = time.perf_counter() - begin
     right = _right(reader, made, real, modality, others, n)

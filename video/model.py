@@ -32,11 +32,8 @@ class VideoConfig:
     def __post_init__(self):
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames} but a clip has at least 1")
-        if not 1 <= self.every <= self.net.depth:
-            raise ValueError(
-                f"every is {self.every} but frames must meet once in {self.net.depth} blocks or"
-                " more often; choose from 1 to the depth"
-            )
+        if self.every < 1:
+            raise ValueError(f"every is {self.every} but must be 1 or more blocks")
         if self.size < 1 or self.patch < 1 or self.size % self.patch:
             raise ValueError(f"patch {self.patch} must divide the frame's side of {self.size}")
 

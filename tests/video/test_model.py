@@ -88,10 +88,9 @@ def test_frames_meet_after_every_so_many_blocks(every, meetings):
     assert difference[:, 0].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("every", [0, 3])
-def test_frames_that_never_meet_are_refused(every):
-    with pytest.raises(ValueError, match=f"every is {every} but frames must meet"):
-        replace(VIDEO, every=every)
+def test_frames_that_never_meet_are_refused():
+    with pytest.raises(ValueError, match="every is 0 but must be 1 or more"):
+        replace(VIDEO, every=0)
 
 
 def test_the_round_trip_is_exact_and_positions_are_t_y_x():
