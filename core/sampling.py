@@ -17,8 +17,8 @@ GUIDANCE = 2.0
 """Weight of the condition unless one is named: the same for every modality."""
 
 INTERVAL = (0.1, 0.5)
-"""Times between which guidance acts: what a signal shows is decided there; before and after, it
-costs variety (LOG.md)."""
+"""Times between which guidance acts: what a signal shows is decided there; elsewhere it gains
+nothing (LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class FlowOptions:
     """How to sample a flow."""
 
     steps: int = 20
-    """Solver steps; 10 agree as well with the condition but cover less of the real (LOG.md). Heun
-    calls the network twice a step, but for the last."""
+    """Solver steps; 10 agree as well with the condition but lie farther from the real (LOG.md).
+    Heun calls the network twice a step, but for the last."""
     guidance: float = GUIDANCE
     """Weight of the conditional over the unconditional velocity; 1 is no guidance."""
     interval: tuple[float, float] = INTERVAL

@@ -106,7 +106,7 @@ def direction_table(report: Mapping[str, Any]) -> str:
             [name.replace("->", " → "), str(row["n"]), *factors, share(row["strict"]),
              f"{share(low)}&ndash;{share(high)}", share(row["reference"]), share(row["ratio"]),
              share(row["size"]["correlation"]), share(row["size"]["reference"]),
-             f"{row['latency_ms']:.0f}", f"{row['samples_per_s']:.1f}"]
+             number(row.get("latency_ms"), 0), number(row.get("samples_per_s"), 1)]
         )  # fmt: skip
     head = ["direction", "n", "digit", "colour", "motion", "strict", "95 %", "reference", "ratio",
             "size", "size ref.", "ms alone", "samples/s"]  # fmt: skip

@@ -218,3 +218,13 @@ def test_the_grid_is_a_picture(tmp_path, examples):
     save_grid(examples, tmp_path / "docs" / "grid.png")
     with Image.open(tmp_path / "docs" / "grid.png") as picture:
         assert picture.width > 800
+
+
+def test_what_an_older_report_did_not_measure_is_a_dash(run):
+    path = run / "evaluate" / "report.json"
+    report = json.loads(path.read_text())
+    for row in report["directions"].values():
+        del row["samples_per_s"]
+    path.write_text(json.dumps(report))
+    publish(run)
+    assert "<td>12</td><td>&ndash;</td>" in (run / "report.html").read_text()
