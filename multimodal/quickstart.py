@@ -191,7 +191,7 @@ class Runner:
 
 def finish(out: Path, preset: Preset, rows: dict[str, dict[str, Any]], total: float) -> None:
     """Write the stages' costs into the report and render the page."""
-    from multimodal.report import measured_beside, write_html
+    from multimodal.report import measured_beside, write_report
 
     write_stages(out, rows)
     report = _read_json(out / "evaluate" / "report.json")
@@ -203,7 +203,7 @@ def finish(out: Path, preset: Preset, rows: dict[str, dict[str, Any]], total: fl
         "total": round(total, 1),
     }
     _write_json(out / "report.json", report)
-    write_html(out)
+    write_report(out)
     print(f"report: {out / 'report.html'}")
 
 

@@ -1,4 +1,4 @@
-"""Write report.html: one file that shows what a run can do, and opens from disk.
+"""Write report.html: one file that shows what a run can do, and opens from disk; plots beside it.
 
 python -m multimodal.report --run runs/quickstart
 python -m multimodal.report --run runs/quickstart --grid docs/grid.png
@@ -21,6 +21,7 @@ from multimodal.report_baselines import baseline_table
 from multimodal.report_charts import Curve, read_curves
 from multimodal.report_emergent import NOTE as EMERGENT_NOTE
 from multimodal.report_emergent import emergent_table
+from multimodal.report_plots import save_plots
 
 SCRIPT = """
 let playing;
@@ -41,7 +42,7 @@ def report(run: Path = Path("runs/quickstart"), grid: Path | None = None) -> Non
         run: Folder with report.json and evaluate/examples.
         grid: Also write the 4x4 grid of examples as a picture there.
     """
-    write_html(run)
+    write_report(run)
     if grid is not None:
         from multimodal.report_grid import save_grid
 
@@ -56,7 +57,7 @@ def publish(run: Path) -> None:
     newest = json.loads(existing_file(run / "evaluate" / "report.json").read_text())
     with new_file(path) as partial:
         partial.write_text(json.dumps(kept | newest | measured_beside(run), indent=1) + "\n")
-    write_html(run)
+    write_report(run)
 
 
 def measured_beside(run: Path) -> dict[str, Any]:
@@ -78,9 +79,14 @@ def models_id(run: Path) -> str:
     return found.hexdigest()
 
 
-def write_html(run: Path) -> Path:
-    """Write <run>/report.html from report.json, stages.json, examples and logs; return its path."""
+def write_report(run: Path) -> Path:
+    """Write <run>/report.html and <run>/plots from report.json, stages.json, examples and logs.
+
+    Returns:
+        The page's path.
+    """
     numbers = json.loads(existing_file(run / "report.json").read_text())
+    save_plots(numbers, run / "plots")
     stages = run / "stages.json"
     costs = json.loads(stages.read_text()) if stages.is_file() else []
     logs = {path.name: read_curves(path) for path in sorted(run.iterdir()) if path.is_dir()}

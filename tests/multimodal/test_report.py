@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from multimodal.examples import Examples, load_examples, save_batches, save_examples
-from multimodal.report import models_id, publish, write_html
+from multimodal.report import models_id, publish, write_report
 from multimodal.report_charts import line_chart, read_curves
 from multimodal.report_grid import save_grid
 from multimodal.report_media import clip_uri, image_uri, sound_uri, spectrogram
+from multimodal.report_plots import Dot, directions, emergent, one_to_rest, save_plots
 from multimodal.scores import summarise
 from multimodal.tuples import MODALITIES
 
@@ -136,6 +137,37 @@ def test_what_was_measured_besides_has_its_section(run):
     assert "http" not in page
 
 
+def test_every_dot_of_a_plot_is_a_number_of_the_report(run):
+    report = json.loads((run / "evaluate" / "report.json").read_text())
+    strict, size = directions(report)
+    assert [dot.value for dot in strict.dots] == [
+        r["strict"] for r in report["directions"].values()
+    ]
+    assert strict.dots[0] == Dot("text → text", 0.9, (0.8, 0.95), beside=0.95)
+    assert size.dots[0] == Dot("text → text", 0.8, beside=0.9)
+    agree, opened = one_to_rest(report)
+    assert [dot.label for dot in agree.dots][-1] == "from nothing"
+    assert opened.dots[0] == Dot("text → text motion", 0.2, beside=0.1)
+
+
+def test_plots_are_drawn_of_what_was_measured_and_twice_alike(run):
+    publish(run)
+    plots = {path.name: path.read_bytes() for path in (run / "plots").iterdir()}
+    assert set(plots) == {"directions.svg", "one_to_rest.svg", "diversity.svg"}
+    publish(run)
+    assert {path.name: path.read_bytes() for path in (run / "plots").iterdir()} == plots
+
+
+def test_baselines_and_stars_have_plots(run, tmp_path):
+    report = json.loads((run / "evaluate" / "report.json").read_text())
+    star = {"text->image": {"ratio": 0.8, "ratio all pairs": 0.95}}
+    report |= {"baselines": {"systems": {"copy": report}}, "emergent": {"stars": {"video": star}}}
+    names = {path.stem for path in save_plots(report, tmp_path / "drawn")}
+    assert names >= {"baselines", "emergent"}
+    (panel,) = emergent(report)
+    assert panel.dots == (Dot("text → image", 0.8, beside=0.95),)
+
+
 def test_the_page_fetches_nothing(run):
     publish(run)
     page = (run / "report.html").read_text()
@@ -167,7 +199,7 @@ def test_publishing_keeps_what_the_run_knows_of_itself(run):
 
 def test_a_run_that_was_not_evaluated_says_so(tmp_path):
     with pytest.raises(ValueError, match=r"report\.json does not exist"):
-        write_html(tmp_path)
+        write_report(tmp_path)
 
 
 def test_examples_survive_a_round_trip(tmp_path, examples):
