@@ -1,22 +1,41 @@
-"""Checkpoints that rebuild their module alone and say where they come from."""
+"""Checkpoints that rebuild their module alone, say where they come from, and show any damage.
 
-import dataclasses
+    python -m core.checkpoint show runs/quickstart/image/last.ckpt
+    python -m core.checkpoint verify runs/quickstart
+    python -m core.checkpoint export runs/quickstart/image/last.ckpt --out image.safetensors
+
+A checkpoint is Lightning's dictionary with two entries more: `unison` rebuilds the module and names
+its origin, `sha256` is a hash of everything else in it.
+"""
+
+import json
 import os
 import platform
 import subprocess
+import sys
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
+import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
-VERSION = 1
-"""Layout of the `unison` entry; raised when an older reader could misread it."""
+from core.cli import command, positional
+from core.content_hash import content_hash
+from core.files import new_file, sync_folder
+from core.plain import from_plain, to_plain
+
+VERSION = 2
+"""Layout of a checkpoint; raised when an older reader could misread it."""
+READABLE = (1, 2)
+"""Layouts that this code reads: the first has no hash."""
+
+SAFE = ".safetensors"
 
 M = TypeVar("M", bound=nn.Module)
-T = TypeVar("T")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -26,17 +45,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None
     ) -> None:
         """Write a checkpoint so that it is there as a whole or not at all."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
+        checkpoint["sha256"] = content_hash(checkpoint)
+        with new_file(path) as partial, partial.open("wb") as file:
+            try:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            except RuntimeError as error:
+                # torch hides a write that failed behind a complaint about its own bookkeeping.
+                if isinstance(cause := error.__context__, OSError):
+                    raise OSError(cause.errno, cause.strerror, str(path)) from error
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(Path(path).parent)
 
 
 def describe(module: Any) -> dict[str, Any]:
@@ -61,33 +81,60 @@ def provenance() -> dict[str, str]:
     }
 
 
-def read_checkpoint(path: str | Path, kind: str) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]:
     """Return a checkpoint's dictionary after checking that it is ours, whole, and of this kind.
+
+    Args:
+        kind: What the checkpoint must hold; None takes any.
 
     Raises:
         ValueError: if the file is missing, damaged, foreign, or of another kind or version.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path} is not there; train one with: python -m {_trainer(kind)}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged or no checkpoint; train it again or restore it")
+        way = f"train one with: python -m {_trainer(kind)}" if kind else "check the path"
+        raise ValueError(f"{path} is not there; {way}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = _read_export(path) if path.suffix == SAFE else _read_zip(path)
     except Exception as error:
+        if isinstance(error, ValueError):
+            raise
         reason = str(error).splitlines()[0][:120]
         raise ValueError(f"{path} cannot be read safely ({reason}); restore it") from error
-    ours = checkpoint.get("unison") if isinstance(checkpoint, dict) else None
-    if ours is None:
-        raise ValueError(f"{path} was not written by Unison; give a last.ckpt of a run")
-    if ours["version"] != VERSION:
-        raise ValueError(
-            f"{path} has checkpoint version {ours['version']}, this code reads {VERSION};"
-            f" use the commit that wrote it ({ours.get('commit', 'unknown')}) or train again"
-        )
-    if ours["kind"] != kind:
-        raise ValueError(f"{path} holds a {ours['kind']} model but a {kind} model is needed")
+    _check(checkpoint, path, kind)
     return checkpoint
+
+
+def _read_zip(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged or no checkpoint; train it again or restore it")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_export(path: Path) -> dict[str, Any]:
+    """Return what `export` wrote in the form of a checkpoint."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        held = json.loads((file.metadata() or {}).get("unison", "{}"))
+        return held | {"state_dict": {n: file.get_tensor(n) for n in sorted(file.keys())}}
+
+
+def _check(checkpoint: Any, path: Path, kind: str | None) -> None:
+    """Raise unless the values are those of a checkpoint that this code reads."""
+    ours = checkpoint.get("unison") if isinstance(checkpoint, dict) else None
+    if not isinstance(ours, dict) or not {"kind", "version"} <= ours.keys():
+        raise ValueError(f"{path} was not written by Unison; give a last.ckpt of a run")
+    if ours["version"] not in READABLE:
+        raise ValueError(
+            f"{path} has checkpoint version {ours['version']}, this code reads"
+            f" {' and '.join(map(str, READABLE))}; use the commit that wrote it"
+            f" ({ours.get('commit', 'unknown')}) or train again"
+        )
+    if ours["version"] > 1 and checkpoint.get("sha256") != content_hash(checkpoint):
+        raise ValueError(f"{path} is damaged: its content has another hash; restore it")
+    if kind is not None and ours["kind"] != kind:
+        raise ValueError(f"{path} holds a {ours['kind']} model but a {kind} model is needed")
 
 
 def load_module(path: str | Path, cls: type[M], *, ema: bool = True) -> M:
@@ -97,64 +144,135 @@ def load_module(path: str | Path, cls: type[M], *, ema: bool = True) -> M:
     """
     checkpoint = read_checkpoint(path, cls.kind)  # pyright: ignore[reportAttributeAccessIssue]
     module = from_plain(cls, checkpoint["unison"]["init"])
-    load_weights(module, checkpoint, ema=ema)
+    try:
+        load_weights(module, checkpoint, ema=ema)
+    except ValueError as error:
+        commit = checkpoint["unison"].get("commit", "unknown")
+        raise ValueError(f"{path}, written at commit {commit}: {error}") from error
     return module.eval()
 
 
-def load_weights(module: nn.Module, checkpoint: dict[str, Any], *, ema: bool = True) -> None:
-    """Put a checkpoint's weights into a module of the same shape."""
+def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], *, ema: bool = True) -> None:
+    """Put a checkpoint's weights into a module of the same shape.
+
+    Raises:
+        ValueError: if the module's weights are others; it names the first that differ.
+    """
     weights = checkpoint["state_dict"] | (checkpoint.get("ema", {}) if ema else {})
+    check_weights(module, weights)
     module.load_state_dict(weights)
 
 
-def to_plain(value: Any, *, tagged: bool = False) -> Any:
-    """Turn dataclasses, tuples and paths into dictionaries, lists and strings, recursively.
-
-    Where a field may hold one of several dataclasses the value says which (`class_path`).
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {
-            f.name: to_plain(getattr(value, f.name), tagged=_is_choice(f.type))
-            for f in dataclasses.fields(value)
-        }
-        path = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"class_path": path, "init_args": plain} if tagged else plain
-    if isinstance(value, dict):
-        return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _is_choice(annotation: Any) -> bool:
-    """Tell whether a field's type is a union of dataclasses."""
-    return sum(dataclasses.is_dataclass(t) for t in get_args(annotation)) > 1
-
-
-def with_tags(dumped: Any, plain: Any) -> Any:
-    """Put the tags of `plain` into a configuration that was dumped without them."""
-    if not isinstance(plain, dict) or not isinstance(dumped, dict):
-        return dumped
-    if "class_path" in plain:
-        return plain
-    return {k: with_tags(v, plain.get(k)) for k, v in dumped.items()}
-
-
-def from_plain(cls: type[T], init: dict[str, Any]) -> T:
-    """Construct a class from plain values; the constructor's types say what each becomes."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cls, "module")
-    try:
-        return parser.instantiate(parser.parse_object({"module": init})).module
-    except Exception as error:
-        line = " ".join(str(error).split())
+def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the first differences if weights are not a module's own."""
+    own = module.state_dict()
+    differ = [f"{name} is missing" for name in own if name not in weights]
+    differ += [f"{name} is not known" for name in weights if name not in own]
+    differ += [
+        f"{name} is {list(weights[name].shape)}, here {list(value.shape)}"
+        for name, value in own.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if differ:
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise ValueError(
-            f"the checkpoint's configuration does not fit this code: {line}"
-        ) from error
+            f"the checkpoint's weights do not fit this model: {'; '.join(differ[:3])}{more};"
+            " use the options and the commit that it was trained with"
+        )
 
 
 def _trainer(kind: str) -> str:
     special = {"alignment": "multimodal.train", "prior": "multimodal.train_prior"}
     return special.get(kind, "audio.train_vocoder" if kind == "vocoder" else f"{kind}.train")
+
+
+def show(path: Path) -> None:
+    """Print what a checkpoint holds.
+
+    Args:
+        path: A last.ckpt of a run, or what `export` wrote.
+    """
+    checkpoint = read_checkpoint(path)
+    for name, line in _facts(checkpoint, path).items():
+        print(f"{name:<12}{line}")
+    print(yaml.safe_dump({"init": checkpoint["unison"]["init"]}, sort_keys=False), end="")
+
+
+def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
+    ours, weights = checkpoint["unison"], checkpoint["state_dict"]
+    hashed = checkpoint.get("sha256")
+    facts = {
+        "kind": f"{ours['kind']}, layout {ours['version']}",
+        "hash": f"{hashed[:16]}..., agrees" if hashed else "none: written before layout 2",
+        "written by": f"commit {ours.get('commit', 'unknown')}, torch {ours.get('torch', '?')}",
+        "on": ours.get("machine", "unknown"),
+        "trained": f"{checkpoint.get('global_step', 0):,} steps, seed {ours.get('seed', '?')}",
+        "weights": f"{sum(w.numel() for w in weights.values()):,} in {len(weights)} tensors",
+        "average": f"of {len(checkpoint['ema'])} tensors" if "ema" in checkpoint else "none",
+        "file": f"{path.stat().st_size / 2**20:.1f} MiB",
+    }
+    order = _order(checkpoint)
+    if order:
+        facts["data"] = (
+            f"{order['batches_consumed']} batches of {order['global_batch']} into epoch"
+            f" {order['epoch']} of {order['dataset_id'][:12]}"
+        )
+    return facts
+
+
+def _order(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the data module, which Lightning keeps under its class's name."""
+    states = (v for v in checkpoint.values() if isinstance(v, Mapping) and "dataset_id" in v)
+    return next(states, {})
+
+
+def verify(path: Path) -> None:
+    """Check a checkpoint, or all below a folder: read, layout, hash.
+
+    Args:
+        path: A file, or a folder with *.ckpt and *.safetensors files somewhere below.
+    """
+    files = [path] if path.is_file() else sorted(_checkpoints(path))
+    if not files:
+        raise ValueError(f"{path} holds no checkpoint; give a file or the folder of a run")
+    wrong = []
+    for file in files:
+        try:
+            ours = read_checkpoint(file)["unison"]
+            print(f"{file}: {ours['kind']}, {'whole' if ours['version'] > 1 else 'no hash'}")
+        except ValueError as error:
+            wrong.append(error)
+            print(f"{error}")
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {len(files)} checkpoints cannot be used; restore them")
+
+
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    for suffix in (".ckpt", SAFE):
+        yield from (file for file in folder.rglob(f"*{suffix}") if not file.name.startswith("."))
+
+
+def export(path: Path, out: Path, raw: bool = False) -> None:
+    """Write the weights alone as safetensors, with what rebuilds the module in the metadata.
+
+    Args:
+        path: A last.ckpt of a run.
+        out: File to write, *.safetensors; every command that takes a checkpoint takes it.
+        raw: The weights that training goes on with instead of their average.
+    """
+    from safetensors.torch import save_file
+
+    if out.suffix != SAFE:
+        raise ValueError(f"{out} must end in {SAFE}; choose another --out")
+    checkpoint = read_checkpoint(path)
+    weights = checkpoint["state_dict"] | ({} if raw else checkpoint.get("ema", {}))
+    weights = {name: value.clone().contiguous() for name, value in weights.items()}
+    held = {"unison": checkpoint["unison"], "global_step": checkpoint.get("global_step", 0)}
+    held["sha256"] = content_hash(held | {"state_dict": dict(sorted(weights.items()))})
+    with new_file(out) as partial:
+        save_file(weights, partial, {"unison": json.dumps(held)})
+    print(f"{out}: {len(weights)} tensors, {out.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    command({"show": show, "verify": verify, "export": export}, positional(sys.argv[1:], "--path"))

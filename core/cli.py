@@ -52,6 +52,13 @@ def plain_options(
     return options
 
 
+def positional(argv: Sequence[str], option: str) -> list[str]:
+    """Let the word after a verb stand for an option: `verify runs` is `verify --path runs`."""
+    words = list(argv)
+    named = len(words) > 1 and not words[1].startswith("-")
+    return [words[0], option, *words[1:]] if named else words
+
+
 def guard(run: Callable[[], Any]) -> Any:
     """Call `run`; the user's mistake becomes one line on stderr and exit code 2."""
     try:
@@ -76,6 +83,8 @@ def _way_out(error: OSError) -> str:
 
     ways = {
         errno.ENOSPC: "free some space, or choose another --out",
+        errno.EDQUOT: "free some of your quota, or choose another --out",
+        errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another --out",
         errno.EACCES: "choose a path that you may read and write",
         errno.EROFS: "choose a path that can be written",
         errno.ENOENT: "check the path",

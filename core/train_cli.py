@@ -21,10 +21,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from core.callbacks import Cost, Progress, Samples, SaveLast
 from core.checkpoint import (
     AtomicCheckpointIO,
+    check_weights,
     describe,
     load_weights,
     read_checkpoint,
-    with_tags,
 )
 from core.cli import guard, strict
 from core.csv_log import CSVLog
@@ -32,6 +32,7 @@ from core.data import ShardData
 from core.ema import PowerEMA
 from core.files import new_file
 from core.module import TrainedModule
+from core.plain import with_tags
 
 DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
@@ -120,8 +121,9 @@ class TrainCLI(LightningCLI):
         if self.config.init:
             load_weights(self.model, read_checkpoint(self.config.init, kind))
         if self.config.resume:
-            step = read_checkpoint(self.config.resume, kind)["global_step"]
-            self.trainer.loggers[0].take_up(step - 1)  # pyright: ignore[reportAttributeAccessIssue]
+            checkpoint = read_checkpoint(self.config.resume, kind)
+            check_weights(self.model, checkpoint["state_dict"])
+            self.trainer.loggers[0].take_up(checkpoint["global_step"] - 1)  # pyright: ignore[reportAttributeAccessIssue]
         self.trainer.fit(
             self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
         )

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from core.checkpoint import describe, from_plain
+from core.checkpoint import describe
 from core.denoiser import DenoiserConfig
 from core.noise import mix
+from core.plain import from_plain
 from core.sampling import FlowOptions
 from core.shards import ShardReader
 from image import ImageEncoderConfig, ImageModule
