@@ -1,13 +1,14 @@
 """Whole batches as the items of a stock DataLoader, in an order that can start anywhere."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from core.members import to_float
@@ -30,6 +31,13 @@ class Place(NamedTuple):
     batch: int
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a worker sends in place of a batch: torch would bury the line in a traceback."""
+
+    line: str
+
+
 class Batches(Dataset):
     """A map-style dataset whose items are batches, addressed by `Place`."""
 
@@ -49,7 +57,15 @@ class Batches(Dataset):
     def __len__(self) -> int:
         return len(self._planned.positions)
 
-    def __getitem__(self, place: Place) -> dict[str, Any]:
+    def __getitem__(self, place: Place) -> "dict[str, Any] | Failure":
+        try:
+            return self._batch(place)
+        except ValueError as error:
+            if get_worker_info() is None:
+                raise
+            return Failure(str(error))
+
+    def _batch(self, place: Place) -> dict[str, Any]:
         if place.epoch != self._epoch:
             self._epoch, self._planned = place.epoch, self.plan(place.epoch)
         wanted = self._planned.positions[place.batch]
@@ -86,9 +102,19 @@ class PlaceSampler(DistributedSampler):
         return len(self.batches)
 
 
+class Loader(DataLoader):
+    """A stock loader that raises in the training process what went wrong in a worker."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in super().__iter__():
+            if isinstance(batch, Failure):
+                raise ValueError(batch.line)
+            yield batch
+
+
 def loader(batches: Batches, start: Callable[[], Place], workers: int) -> DataLoader:
     """Return the loader: batches arrive in order whatever the number of workers."""
-    return DataLoader(
+    return Loader(
         batches,
         batch_size=None,
         sampler=PlaceSampler(batches, start),

@@ -1,4 +1,4 @@
-"""What every training run leaves behind: checkpoints, progress, samples, cost."""
+"""What every training run leaves behind beside its checkpoints: progress, samples, cost."""
 
 import json
 import time
@@ -11,28 +11,6 @@ import torch
 from core.ema import PowerEMA
 from core.energy import Meter
 from core.files import new_file
-
-
-class SaveLast(L.Callback):
-    """Keeps `last.ckpt` current: every so many steps, and at the end."""
-
-    def __init__(self, folder: Path, every: int):
-        self.path, self.every = folder / "last.ckpt", every
-        self.saved = -1
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save when the step count says so."""
-        if trainer.global_step % self.every == 0:
-            self._save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save the finished run."""
-        self._save(trainer)
-
-    def _save(self, trainer: L.Trainer) -> None:
-        if trainer.global_step != self.saved:
-            self.saved = trainer.global_step
-            trainer.save_checkpoint(self.path)
 
 
 class Progress(L.Callback):

@@ -5,7 +5,7 @@
     python -m core.checkpoint export runs/quickstart/image/last.ckpt --out image.safetensors
 
 A checkpoint is Lightning's dictionary with two entries more: `unison` rebuilds the module and names
-its origin, `sha256` is a hash of everything else in it.
+its origin, `sha256` is a hash of everything else in it (older ones lack it).
 """
 
 import json
@@ -28,10 +28,8 @@ from core.content_hash import content_hash
 from core.files import new_file, sync_folder
 from core.plain import from_plain, to_plain
 
-VERSION = 2
+VERSION = 1
 """Layout of a checkpoint; raised when an older reader could misread it."""
-READABLE = (1, 2)
-"""Layouts that this code reads: the first has no hash."""
 
 SAFE = ".safetensors"
 
@@ -46,6 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint so that it is there as a whole or not at all."""
         checkpoint["sha256"] = content_hash(checkpoint)
+        path = Path(path)
         with new_file(path) as partial, partial.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
@@ -56,7 +55,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 raise
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(Path(path).parent)
+        sync_folder(path.parent)
 
 
 def describe(module: Any) -> dict[str, Any]:
@@ -125,13 +124,13 @@ def _check(checkpoint: Any, path: Path, kind: str | None) -> None:
     ours = checkpoint.get("unison") if isinstance(checkpoint, dict) else None
     if not isinstance(ours, dict) or not {"kind", "version"} <= ours.keys():
         raise ValueError(f"{path} was not written by Unison; give a last.ckpt of a run")
-    if ours["version"] not in READABLE:
+    if ours["version"] != VERSION:
         raise ValueError(
-            f"{path} has checkpoint version {ours['version']}, this code reads"
-            f" {' and '.join(map(str, READABLE))}; use the commit that wrote it"
-            f" ({ours.get('commit', 'unknown')}) or train again"
+            f"{path} has checkpoint version {ours['version']}, this code reads {VERSION};"
+            f" use the commit that wrote it ({ours.get('commit', 'unknown')}) or train again"
         )
-    if ours["version"] > 1 and checkpoint.get("sha256") != content_hash(checkpoint):
+    # Older checkpoints, and those of a plain Trainer, have no hash.
+    if "sha256" in checkpoint and checkpoint["sha256"] != content_hash(checkpoint):
         raise ValueError(f"{path} is damaged: its content has another hash; restore it")
     if kind is not None and ours["kind"] != kind:
         raise ValueError(f"{path} holds a {ours['kind']} model but a {kind} model is needed")
@@ -171,7 +170,8 @@ def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
     differ += [
         f"{name} is {list(weights[name].shape)}, here {list(value.shape)}"
         for name, value in own.items()
-        if name in weights and weights[name].shape != value.shape
+        # An extra state, such as a tokenizer, may be of any length.
+        if name in weights and "_extra_state" not in name and weights[name].shape != value.shape
     ]
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
@@ -203,7 +203,7 @@ def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
     hashed = checkpoint.get("sha256")
     facts = {
         "kind": f"{ours['kind']}, layout {ours['version']}",
-        "hash": f"{hashed[:16]}..., agrees" if hashed else "none: written before layout 2",
+        "hash": f"{hashed[:16]}..., agrees" if hashed else "none",
         "written by": f"commit {ours.get('commit', 'unknown')}, torch {ours.get('torch', '?')}",
         "on": ours.get("machine", "unknown"),
         "trained": f"{checkpoint.get('global_step', 0):,} steps, seed {ours.get('seed', '?')}",
@@ -238,8 +238,9 @@ def verify(path: Path) -> None:
     wrong = []
     for file in files:
         try:
-            ours = read_checkpoint(file)["unison"]
-            print(f"{file}: {ours['kind']}, {'whole' if ours['version'] > 1 else 'no hash'}")
+            found = read_checkpoint(file)
+            state = "whole" if "sha256" in found else "can be read, has no hash"
+            print(f"{file}: {found['unison']['kind']}, {state}")
         except ValueError as error:
             wrong.append(error)
             print(f"{error}")

@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from core.checkpoint import describe, provenance
 from core.noise import mix
@@ -25,6 +26,7 @@ class TrainedModule(L.LightningModule):
         super().__init__()
         self.optim, self.seed = optim, seed
         self.provenance = provenance()
+        self.skipped = 0
 
     def save_hyperparameters(self, *args: Any, ignore: Any = (), **_: Any) -> None:
         """Keep the constructor's arguments as they are; they rebuild the module.
@@ -64,6 +66,31 @@ class TrainedModule(L.LightningModule):
         """Reseed torch's own generator (dropout), so that a resumed step equals its original."""
         torch.manual_seed(int(self.seeds(batch)[0]))
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Bound the gradient; one that is not finite ends the run, or is left out and counted.
+
+        Every rank sees the same gradient, so all of them do the same. What half precision
+        (16-mixed) overflows is its own scaler's business.
+        """
+        held = [p.grad for p in self.parameters() if p.grad is not None]
+        if self.trainer.precision == "16-mixed" or get_total_norm(held).isfinite():
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif self.optim.not_finite == "skip":
+            optimizer.zero_grad(set_to_none=True)  # a parameter without a gradient stays as it is
+            self.skipped += 1
+            self.log("train/skipped", float(self.skipped))
+        else:
+            raise ValueError(
+                f"the gradient of step {self.global_step} is not finite; checkpoints are as they"
+                " were. Lower the learning rate, or leave such batches out:"
+                " --model.optim.not_finite=skip"
+            )
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser; the schedule spans the Trainer's `max_steps`."""
         total = self.trainer.max_steps
@@ -76,6 +103,11 @@ class TrainedModule(L.LightningModule):
         checkpoint.pop("hyper_parameters", None)
         checkpoint.pop("hparams_name", None)
         checkpoint["unison"] = describe(self) | self.provenance | {"seed": self.seed}
+        checkpoint["skipped"] = self.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.skipped = checkpoint.get("skipped", 0)
 
 
 def _is_constructor_of(module: TrainedModule, frame: FrameType) -> bool:

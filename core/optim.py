@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -60,12 +60,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """An optimiser, its schedule, and the bound on gradients."""
+    """An optimiser, its schedule, and what becomes of gradients that are no numbers."""
 
     rule: AdamW | Muon = AdamW()
     """The update rule."""
     schedule: Schedule = Schedule()
     """The learning rate over time."""
+    not_finite: Literal["stop", "skip"] = "stop"
+    """What a gradient that is infinite or not a number does: end the run before it can spoil the
+    weights, or be left out and counted (train/skipped)."""
 
 
 def build_optimiser(module: nn.Module, config: OptimConfig, total_steps: int) -> dict[str, Any]:

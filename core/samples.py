@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from core.members import decode_npy
-from core.shards import ShardReader
+from core.shards import DataLost, ShardReader
 
 Fields = dict[str, Tensor | str]
 """One decoded sample: a tensor or a string a field."""
@@ -102,7 +102,7 @@ class Samples:
             try:
                 return place, self._decode(place)
             except ValueError as error:
-                if self.on_error == "raise":
+                if self.on_error == "raise" or isinstance(error, DataLost):
                     raise
                 self._skip(place, error)
         raise ValueError(f"{self.reader.folder} holds no readable sample; rebuild the dataset")
@@ -114,6 +114,8 @@ class Samples:
             fields = self.decode(sample)
             if self.sidecar:
                 fields["cond"] = self.sidecar.read(position)
+        except DataLost:
+            raise
         except (ValueError, OSError, RuntimeError, SyntaxError, EOFError) as error:
             where = self.reader.where(position)
             line = str(error) if where in str(error) else f"{where} cannot be decoded ({error})"

@@ -157,6 +157,10 @@ def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:
         place = start + -(-size // BLOCK) * BLOCK
 
 
+class DataLost(ValueError):
+    """A shard that was there is gone: no sample of it is to blame, and none is skipped."""
+
+
 class ShardReader:
     """Random access to the samples of a dataset's folder, by position."""
 
@@ -217,9 +221,16 @@ class ShardReader:
 
     def _extract(self, position: int, names: Mapping[str, str]) -> dict[str, bytes]:
         row = self.index[position]
-        with (self.folder / self.manifest.shards[row["shard"]].name).open("rb") as stream:
-            stream.seek(row["start"])
-            piece = stream.read(row["stop"] - row["start"])
+        path = self.folder / self.manifest.shards[row["shard"]].name
+        try:
+            with path.open("rb") as stream:
+                stream.seek(row["start"])
+                piece = stream.read(row["stop"] - row["start"])
+        except OSError as error:
+            raise DataLost(
+                f"{path} can no longer be read ({error.strerror}); bring the dataset back, then go"
+                " on with --resume"
+            ) from error
         try:
             return {names[name]: data for name, data in _entries(piece) if name in names}
         except ValueError as error:

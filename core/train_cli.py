@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from core.callbacks import Cost, Progress, Samples, SaveLast
+from core.callbacks import Cost, Progress, Samples
 from core.checkpoint import (
     AtomicCheckpointIO,
     check_weights,
@@ -33,6 +33,8 @@ from core.ema import PowerEMA
 from core.files import new_file
 from core.module import TrainedModule
 from core.plain import with_tags
+from core.preemption import StopOnSignal, signals_given_back
+from core.saving import Saver
 
 DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
@@ -73,6 +75,7 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument("--init", type=str | None, default=None, help="checkpoint to fine-tune")
         parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
+        parser.add_argument("--keep", type=int, default=0, help="past checkpoints that stay")
         parser.add_argument("--samples", type=int, default=4, help="times to write samples")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
@@ -88,12 +91,14 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""
         out, ema = Path(self.config.out), PowerEMA()
+        saver = Saver(out, self.config.save_every, self.config.keep)
         callbacks = [
             ema,
             Cost(out),
             Progress(out),
             Samples(out, self.config.samples, ema),
-            SaveLast(out, self.config.save_every),
+            saver,
+            StopOnSignal(saver),
         ]
         if sys.stderr.isatty():
             callbacks.append(TQDMProgressBar())
@@ -124,6 +129,7 @@ class TrainCLI(LightningCLI):
             checkpoint = read_checkpoint(self.config.resume, kind)
             check_weights(self.model, checkpoint["state_dict"])
             self.trainer.loggers[0].take_up(checkpoint["global_step"] - 1)  # pyright: ignore[reportAttributeAccessIssue]
-        self.trainer.fit(
-            self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
-        )
+        with signals_given_back():
+            self.trainer.fit(
+                self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
+            )

@@ -7,6 +7,7 @@ import torch
 
 from core.checkpoint import load_module
 from core.train_cli import train
+from tests.training import assert_same
 
 SMALL_NET = ["--model.net.width=16", "--model.net.depth=1", "--model.net.heads=2"]
 SMALL_FLOW = [f"--model.model.net.{f}" for f in ("width=16", "depth=1", "heads=2")]
@@ -65,22 +66,6 @@ def trainer(request):
 
 def read(path):
     return torch.load(path / "last.ckpt", weights_only=True)
-
-
-def assert_same(a, b, where="checkpoint"):
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}[{i}]")
-    else:
-        assert a == b, where
 
 
 def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_world, tmp_path):

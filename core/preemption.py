@@ -1,0 +1,68 @@
+"""Leave politely: SIGTERM and SIGUSR1 save the run, as schedulers send them before they kill."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+
+from core.saving import Saver
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(SystemExit):
+    """The run was saved and left; its code is the shell's: 128 and the signal's number."""
+
+
+class StopOnSignal(L.Callback):
+    """Saves after the optimiser step in which a signal came, and ends the process.
+
+    Several ranks agree on the step, whichever of them the scheduler told.
+    """
+
+    def __init__(self, saver: Saver):
+        self.saver = saver
+        self.received: int | None = None
+        self.step = -1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen in place of the Trainer, which would leave without saving."""
+        self.step = trainer.global_step
+        if threading.current_thread() is threading.main_thread():  # no other may
+            for number in SIGNALS:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, _: Any) -> None:
+        self.received = number
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save and leave if a signal came; gradients that are still adding up are waited for."""
+        if trainer.global_step == self.step:
+            return
+        self.step = trainer.global_step
+        asked = self.received is not None
+        if trainer.strategy.reduce_boolean_decision(asked, all=False):
+            number = signal.Signals(self.received or signal.SIGTERM)
+            self.saver.save(trainer)
+            if trainer.is_global_zero:
+                print(
+                    f"stopped by {number.name} after step {self.step};"
+                    f" go on with --resume {self.saver.path}",
+                    flush=True,
+                )
+            raise Stopped(128 + number)
+
+
+@contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Put the signals' handlers back after the block, whoever exchanged them."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

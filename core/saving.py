@@ -1,0 +1,80 @@
+"""Which checkpoints a run keeps: the last, the last of several, the best on validation."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+MONITOR = "val/loss"
+
+
+class Saver(L.Callback):
+    """Keeps `last.ckpt` current, `best.ckpt` at the lowest loss, and past ones in `steps/`.
+
+    Its place is behind all callbacks that have a state: what it saves holds theirs.
+    """
+
+    def __init__(self, folder: Path, every: int, keep: int = 0):
+        """Save into a folder.
+
+        Args:
+            every: Steps between checkpoints.
+            keep: The last so many of them stay, as steps/<step>.ckpt.
+        """
+        for name, value, least in (("save_every", every, 1), ("keep", keep, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value} but must be at least {least}")
+        self.path, self.best_path = folder / "last.ckpt", folder / "best.ckpt"
+        self.every, self.keep = every, keep
+        self.saved, self.best = -1, math.inf
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Remove what a killed run was still writing."""
+        if trainer.is_global_zero:
+            for partial in self.path.parent.glob(".*.partial*"):
+                partial.unlink()
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save when the step count says so."""
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the averaged weights with the lowest loss so far."""
+        if trainer.sanity_checking or MONITOR not in trainer.callback_metrics:
+            return
+        loss = float(trainer.strategy.reduce(trainer.callback_metrics[MONITOR], reduce_op="mean"))
+        if loss < self.best:
+            self.best = loss
+            trainer.save_checkpoint(self.best_path)
+
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save the finished run."""
+        self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Save unless this very step was."""
+        if trainer.global_step == self.saved:
+            return
+        self.saved = trainer.global_step
+        trainer.save_checkpoint(self.path)
+        if self.keep and trainer.is_global_zero:
+            self._keep(self.path.parent / "steps" / f"{self.saved:08d}.ckpt")
+
+    def _keep(self, path: Path) -> None:
+        """Give the file a second name: the next one that takes the first leaves it in place."""
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        os.link(self.path, path)
+        for old in sorted(path.parent.glob("*.ckpt"))[: -self.keep]:
+            old.unlink()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loss to beat."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the loss to beat."""
+        self.best = state_dict["best"]
