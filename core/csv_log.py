@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -61,3 +62,23 @@ class CSVLog(Logger):
     def finalize(self, status: str) -> None:
         """Write the file a last time."""
         self.save()
+
+
+class LogFirst(L.Callback):
+    """Writes the rows up to a checkpoint's step before the checkpoint.
+
+    Lightning logs a step after the hook in which it is saved, so a kill in between would lose it.
+    """
+
+    def __init__(self, csv: CSVLog):
+        self.csv = csv
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Log what this step has logged so far; it will come again, and be the same."""
+        connector = trainer._logger_connector
+        if trainer.training and connector.should_update_logs:
+            row = {name: float(value) for name, value in connector.metrics["log"].items()}
+            self.csv.log_metrics(row, trainer.fit_loop.epoch_loop._batches_that_stepped)
+        self.csv.save()

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from core.saving import Saver
+from core.saving import Saver, validation_follows
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -39,9 +39,18 @@ class StopOnSignal(L.Callback):
         self.received = number
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save and leave if a signal came; gradients that are still adding up are waited for."""
+        """Save and leave if a signal came."""
+        if not validation_follows(trainer):
+            self._leave_if_asked(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save and leave if a signal came."""
+        if not trainer.sanity_checking:
+            self._leave_if_asked(trainer)
+
+    def _leave_if_asked(self, trainer: L.Trainer) -> None:
         if trainer.global_step == self.step:
-            return
+            return  # gradients are still adding up, which no checkpoint holds
         self.step = trainer.global_step
         asked = self.received is not None
         if trainer.strategy.reduce_boolean_decision(asked, all=False):

@@ -38,12 +38,21 @@ class Saver(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save when the step count says so."""
+        if not validation_follows(trainer):
+            self._save_due(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what was due, and the best so far."""
+        if not trainer.sanity_checking:
+            self._save_best(trainer)
+            self._save_due(trainer)
+
+    def _save_due(self, trainer: L.Trainer) -> None:
         if trainer.global_step % self.every == 0:
             self.save(trainer)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the averaged weights with the lowest loss so far."""
-        if trainer.sanity_checking or MONITOR not in trainer.callback_metrics:
+    def _save_best(self, trainer: L.Trainer) -> None:
+        if MONITOR not in trainer.callback_metrics:
             return
         loss = float(trainer.strategy.reduce(trainer.callback_metrics[MONITOR], reduce_op="mean"))
         if loss < self.best:
@@ -78,3 +87,10 @@ class Saver(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the loss to beat."""
         self.best = state_dict["best"]
+
+
+def validation_follows(trainer: L.Trainer) -> bool:
+    """Tell whether a validation ends this batch; a run resumed before it would leave it out."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)

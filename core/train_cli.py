@@ -27,7 +27,7 @@ from core.checkpoint import (
     read_checkpoint,
 )
 from core.cli import guard, strict
-from core.csv_log import CSVLog
+from core.csv_log import CSVLog, LogFirst
 from core.data import ShardData
 from core.ema import PowerEMA
 from core.files import new_file
@@ -91,12 +91,13 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""
         out, ema = Path(self.config.out), PowerEMA()
-        saver = Saver(out, self.config.save_every, self.config.keep)
+        saver, log = Saver(out, self.config.save_every, self.config.keep), CSVLog(out)
         callbacks = [
             ema,
             Cost(out),
             Progress(out),
             Samples(out, self.config.samples, ema),
+            LogFirst(log),
             saver,
             StopOnSignal(saver),
         ]
@@ -104,7 +105,7 @@ class TrainCLI(LightningCLI):
             callbacks.append(TQDMProgressBar())
         kwargs |= {
             "callbacks": callbacks,
-            "logger": [CSVLog(out), TensorBoardLogger(out, "", "tensorboard")],
+            "logger": [log, TensorBoardLogger(out, "", "tensorboard")],
             "plugins": [AtomicCheckpointIO()],
             "enable_progress_bar": sys.stderr.isatty(),
             "default_root_dir": out,

@@ -1,67 +1,15 @@
 """What holds for every trainer: it resumes bitwise, overfits, and says clearly what it refuses."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 
 from core.checkpoint import load_module
-from core.train_cli import train
-from tests.training import assert_same
-
-SMALL_NET = ["--model.net.width=16", "--model.net.depth=1", "--model.net.heads=2"]
-SMALL_FLOW = [f"--model.model.net.{f}" for f in ("width=16", "depth=1", "heads=2")]
+from tests.training import TRAINERS, assert_same
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """A training command with options that make it tiny."""
-
-    name: str
-    options: tuple[str, ...]
-    embeddings: bool = True
-
-    def classes(self):
-        import audio
-        import image
-        import text
-        import video
-        from multimodal.alignment import AlignmentModule
-        from multimodal.data import EmbeddedData, PairedData
-        from multimodal.prior import PriorModule
-
-        return {
-            "text": (text.TextModule, text.TextData),
-            "image": (image.ImageModule, image.ImageData),
-            "audio": (audio.AudioModule, audio.AudioData),
-            "video": (video.VideoModule, video.VideoData),
-            "alignment": (AlignmentModule, PairedData),
-            "prior": (PriorModule, EmbeddedData),
-        }[self.name]
-
-    def run(self, world, out, *more):
-        root = world / "embeddings" if self.name == "prior" else world
-        argv = [f"--data.root={root}", f"--out={out}", *self.options]
-        if self.embeddings:
-            argv.append(f"--data.embeddings={world / 'embeddings'}")
-        argv += ["--data.batch_size=4", "--trainer.accelerator=cpu", "--samples=1"]
-        argv += ["--trainer.val_check_interval=5", "--trainer.limit_val_batches=1"]
-        return train(*self.classes(), [*argv, *more])
-
-
-TRAINERS = [
-    Trainer("text", tuple(f"--model.model.{f}" for f in ("width=16", "depth=1", "heads=2"))),
-    Trainer("image", tuple(SMALL_FLOW)),
-    Trainer("audio", tuple(SMALL_FLOW)),
-    Trainer("video", tuple(SMALL_FLOW)),
-    Trainer("alignment", ("--model.towers.embedding=8", "--model.towers.text.width=16"), False),
-    Trainer("prior", (*SMALL_NET, "--model.embedding=8"), False),
-]
-
-
-@pytest.fixture(params=TRAINERS, ids=lambda trainer: trainer.name)
+@pytest.fixture(params=TRAINERS)
 def trainer(request):
-    return request.param
+    return TRAINERS[request.param]
 
 
 def read(path):
@@ -85,8 +33,7 @@ def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_wor
 
 def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):
     trainer.run(tiny_world, tmp_path, "--trainer.max_steps=2")
-    cls, _ = trainer.classes()
-    module, raw = load_module(tmp_path / "last.ckpt", cls), read(tmp_path)
+    module, raw = load_module(tmp_path / "last.ckpt", trainer.module), read(tmp_path)
     assert not module.training
     for name, value in module.state_dict().items():
         assert torch.equal(value, raw["ema"].get(name, raw["state_dict"][name])), name
