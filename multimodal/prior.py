@@ -49,8 +49,9 @@ FITTING = 64
 class PriorModule(TrainedModule):
     """A denoising transformer over the tokens of a space, and their joint Gaussian.
 
-    With a plan the transformer predicts the plan's clean token only, and the Gaussian the others;
-    without one (`tokens.plan` null, or a plan that no sample has) it predicts them all at once.
+    With a plan the transformer predicts the plan's clean token only, and the Gaussian the others
+    (`tokens.rest`); without one (`tokens.plan` null, or a plan that no sample has) it predicts them
+    all at once.
     """
 
     kind = "prior"
@@ -135,7 +136,7 @@ class PriorModule(TrainedModule):
     ) -> Float[Tensor, ""]:
         """Return the mean squared error of the velocity of generated tokens."""
         observed, generated = (cast & present for cast in draw_cast(seeds, self.cast, self.tokens))
-        if self.plan is not None:
+        if self.plan is not None and self.tokens.rest == "gaussian":
             generated[:, torch.arange(generated.shape[1]) != self.plan] = False
         noise, time = normal(seeds, rows.shape[1:]), self._times(seeds)
         x = self._standardise(rows)
@@ -187,9 +188,11 @@ class PriorModule(TrainedModule):
                 wanted = self._mask([self.plan])
                 x = self._flow(x, given, wanted, noise, options, evidence)
             given = (given | self._mask([self.plan])) & self._mask(range(len(names)))
-            x = self._linear(
-                x, given, targets & ~given, spread * normal(starts, noise.shape[1:], stream=8)
-            )
+            if self.tokens.rest == "flow":
+                x = self._flow(x, given, targets & ~given, noise, options)
+            else:
+                drawn = spread * normal(starts, noise.shape[1:], stream=8)
+                x = self._linear(x, given, targets & ~given, drawn)
         rows = F.normalize(x * self.std + self.mean, dim=-1)
         made = given | targets
         return {m: rows[:, i] for i, m in enumerate(names) if made[i]}

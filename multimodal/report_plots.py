@@ -106,7 +106,7 @@ def composition(report: Mapping[str, Any]) -> Iterable[Panel]:
 def baselines(report: Mapping[str, Any]) -> Iterable[Panel]:
     """What each system reaches, a panel a headline."""
     systems = report["baselines"]["systems"]
-    chosen = {"mean ratio": 0, "size": 2, "one to the rest": 3, "joint": 4}
+    chosen = {"mean ratio": 0, "size": 2, "one to the rest": 3, "joint": 4, "unseen": 5}
     for title, column in chosen.items():
         values = {name: baseline_values(system)[column] for name, system in systems.items()}
         yield Panel(title, tuple(Dot(n, v) for n, v in values.items() if v is not None))

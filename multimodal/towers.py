@@ -36,6 +36,9 @@ class TokensConfig:
     """Those whose observed signals may say less than generated ones do, and their own token."""
     plan: str | None = "text"
     """The modality whose embedding holds all that the others must agree on; None: all at once."""
+    rest: Literal["gaussian", "flow"] = "gaussian"
+    """How the others are drawn given the plan: from the embeddings' joint Gaussian, or by the flow,
+    where they are no linear function of it."""
 
     def __post_init__(self):
         unknown = {*self.queries, *([self.plan] if self.plan else [])} - set(self.modalities)

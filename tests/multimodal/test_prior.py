@@ -114,6 +114,21 @@ def test_with_a_plan_the_others_cost_nothing():
     assert module.loss(rows, present, seeds).item() == 0
 
 
+def test_the_others_may_follow_the_plan_by_the_flow():
+    """No covariance links them here: what they hear of the plan is what the network tells them."""
+    module = build(tokens=TokensConfig(rest="flow"))
+    a, b = (module.generate({"image": unit(3, seed=s)}, FAST, seeds=SEEDS) for s in (1, 2))
+    assert (a["video"] - b["video"]).norm(dim=1).min() > 1e-3
+    again = module.generate({"image": unit(3, seed=1)}, FAST, seeds=SEEDS, spread=0.0)
+    assert torch.equal(a["video"], again["video"])  # nothing is drawn from the Gaussian
+
+
+def test_with_the_flow_for_the_rest_every_token_is_learnt():
+    module, present = build(tokens=TokensConfig(rest="flow")), torch.ones(64, len(SLOTS)).bool()
+    present[:, SLOTS.index("text")] = False
+    assert module.loss(unit(64, len(SLOTS)), present, mix(0, torch.arange(64))).item() > 0
+
+
 @pytest.mark.parametrize("observed", [(), ("text",), ("image", "audio")])
 def test_without_a_plan_all_are_sampled_at_once(observed):
     module = build(tokens=TokensConfig(plan=None))
