@@ -1,6 +1,6 @@
 """Whole batches as the items of a stock DataLoader, in an order that can start anywhere."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from core.members import to_float
+from core.order import epoch_order, evaluation_batches, training_batches
 from core.samples import Samples
 
 
@@ -22,6 +23,42 @@ class Plan(NamedTuple):
     """Samples of each batch, by position in the dataset."""
     mask: Bool[np.ndarray, "batches B"] | None = None
     """False where a sample only pads; None in training, which pads nothing."""
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """The plan of training: each epoch permuted anew, its tail dropped. It travels to workers."""
+
+    usable: Int64[np.ndarray, " M"]
+    """Positions of the samples that are trained on."""
+    sizes: Sequence[int]
+    """How many of them each shard holds."""
+    seed: int
+    window: int
+    batch_size: int
+    rank: int
+    world: int
+
+    def __call__(self, epoch: int) -> Plan:
+        """Return one rank's batches of an epoch."""
+        order = self.usable[epoch_order(self.sizes, self.seed, epoch, self.window)]
+        return Plan(training_batches(order, self.batch_size, self.rank, self.world))
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """The plan of validation: the same in every epoch, each sample once."""
+
+    usable: Int64[np.ndarray, " M"]
+    batch_size: int
+    rank: int
+    world: int
+
+    def __call__(self, epoch: int) -> Plan:
+        """Return one rank's batches and which of their samples only pad."""
+        count = len(self.usable)
+        places, mask = evaluation_batches(count, self.batch_size, self.rank, self.world)
+        return Plan(self.usable[places], mask)
 
 
 class Place(NamedTuple):

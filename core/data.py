@@ -13,9 +13,8 @@ import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from core.batches import Batches, Place, Plan, loader
+from core.batches import Batches, InOrder, Place, Shuffled, loader
 from core.manifest import Manifest
-from core.order import epoch_order, evaluation_batches, training_batches
 from core.samples import Fields, Samples, Sidecar
 from core.shards import ShardReader
 
@@ -112,21 +111,22 @@ class ShardData(LightningDataModule):
         shards = samples.reader.index["shard"][usable]
         sizes = np.bincount(shards, minlength=len(samples.reader.manifest.shards)).tolist()
 
-        def plan(epoch: int) -> Plan:
-            order = usable[epoch_order(sizes, self.seed, epoch, self.window)]
-            return Plan(training_batches(order, self.batch_size, self._rank, self._world))
-
+        plan = Shuffled(
+            usable, sizes, self.seed, self.window, self.batch_size, self._rank, self._world
+        )
         batches = Batches(samples, plan, self._partial_members)
         return loader(batches, lambda: self._next_place(len(batches)), self.workers)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation split in order, each sample once."""
         samples = self._open("val")
-        count = len(samples.usable)
-        places, mask = evaluation_batches(count, self.batch_size, self._rank, self._world)
-        plan = Plan(samples.usable[places], mask)
-        batches = Batches(samples, lambda epoch: plan, self._partial_members)
+        plan = InOrder(samples.usable, self.batch_size, self._rank, self._world)
+        batches = Batches(samples, plan, self._partial_members)
         return loader(batches, lambda: Place(0, 0), self.workers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs, which decodes by this object: neither Trainer nor readers."""
+        return self.__dict__ | {"trainer": None, "_samples": {}}
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
         """Count a batch of training as the training loop takes it."""

@@ -1,5 +1,7 @@
 """What holds for every trainer: it resumes bitwise, overfits, and says clearly what it refuses."""
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -29,6 +31,50 @@ def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_wor
     ours, theirs = read(broken), read(whole)
     for part in ("state_dict", "ema", "optimizer_states", "global_step"):
         assert_same(ours[part], theirs[part], part)
+
+
+def interrupted_equals_whole(trainer, world, tmp_path, *options):
+    """Eleven batches in one go, against a stop in the first epoch and another in the second."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    options = (*options, "--model.optim.schedule.decay=0", "--trainer.log_every_n_steps=1")
+    trainer.run(world, whole, *options, "--trainer.max_steps=5")
+    last = f"--resume={broken / 'last.ckpt'}"
+    trainer.run(world, broken, *options, "--trainer.max_steps=2")
+    trainer.run(world, broken, *options, "--trainer.max_steps=4", last)
+    trainer.run(world, broken, *options, "--trainer.max_steps=5", last)
+    ours, theirs = read(broken), read(whole)
+    data = next(key for key in theirs if key.endswith("Data"))
+    for part in ("state_dict", "ema", "optimizer_states", "lr_schedulers", "global_step", data):
+        assert_same(ours[part], theirs[part], part)
+    assert (broken / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+VARIATIONS = {
+    "accumulation": ("--trainer.accumulate_grad_batches=2",),
+    "two workers": ("--data.workers=2",),
+    "two workers and accumulation": ("--data.workers=2", "--trainer.accumulate_grad_batches=2"),
+}
+
+
+@pytest.mark.parametrize("variation", VARIATIONS)
+def test_the_image_trainer_resumes_bitwise_under(variation, tiny_world, tmp_path):
+    interrupted_equals_whole(TRAINERS["image"], tiny_world, tmp_path, *VARIATIONS[variation])
+
+
+def test_workers_that_are_spawned_give_what_forked_ones_give(tiny_world, tmp_path, monkeypatch):
+    options = ("--trainer.max_steps=3", "--data.workers=1")
+    TRAINERS["image"].run(tiny_world, tmp_path / "fork", *options)
+    monkeypatch.setattr(multiprocessing.context._default_context, "_actual_context",
+                        multiprocessing.get_context("spawn"))  # fmt: skip
+    TRAINERS["image"].run(tiny_world, tmp_path / "spawn", *options)
+    spawned, forked = read(tmp_path / "spawn"), read(tmp_path / "fork")
+    assert_same(spawned["state_dict"], forked["state_dict"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variation", VARIATIONS)
+def test_every_trainer_resumes_bitwise_under(variation, trainer, tiny_world, tmp_path):
+    interrupted_equals_whole(trainer, tiny_world, tmp_path, *VARIATIONS[variation])
 
 
 def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):
