@@ -12,6 +12,7 @@ from audio.losses import stft_loss
 from audio.mel import MelConfig
 from audio.metrics import pitch, pitch_error
 from audio.vocoder import Vocoder, VocoderConfig
+from core.batches import real_samples
 from core.module import TrainedModule
 from core.noise import normal, uniform
 from core.optim import AdamW, OptimConfig
@@ -73,6 +74,7 @@ class VocoderModule(TrainedModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log how far resynthesised sounds lie from the originals."""
+        batch, count = real_samples(batch)
         real = batch["audio"]
         target = self.vocoder.log_mel(real)
         drawn = self.vocoder(target)
@@ -83,7 +85,7 @@ class VocoderModule(TrainedModule):
             "semitones": distance,
             "pitch_agreement": agreement,
         }
-        self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=len(real))
+        self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=count)
 
     def losses(
         self, wave: Float[Tensor, "B S"], seeds: Int[Tensor, "B"]

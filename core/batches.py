@@ -96,13 +96,14 @@ class Batches(Dataset):
 
     def __getitem__(self, place: Place) -> "dict[str, Any] | Failure":
         try:
-            return self._batch(place)
+            return self.read(place)
         except ValueError as error:
             if get_worker_info() is None:
                 raise
             return Failure(str(error))
 
-    def _batch(self, place: Place) -> dict[str, Any]:
+    def read(self, place: Place) -> dict[str, Any]:
+        """Return one batch."""
         if place.epoch != self._epoch:
             self._epoch, self._planned = place.epoch, self.plan(place.epoch)
         wanted = self._planned.positions[place.batch]
@@ -117,6 +118,26 @@ class Batches(Dataset):
         if self.present:
             batch["present"] = {n: torch.from_numpy(has[found]) for n, has in self.present.items()}
         return batch
+
+
+def real_samples(batch: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return an evaluation batch without its padding, and how many samples count.
+
+    A batch that only pads, as a rank may have at the end, keeps a sample that counts for nothing.
+    """
+    mask = batch.get("mask")
+    if mask is None or mask.all():
+        return batch, len(batch["index"])
+    kept = mask.nonzero().flatten() if mask.any() else torch.zeros(1, dtype=torch.long)
+    return {name: _rows(value, kept) for name, value in batch.items()}, int(mask.sum())
+
+
+def _rows(value: Any, kept: Int64[Tensor, " K"]) -> Any:
+    if isinstance(value, dict):
+        return {name: _rows(held, kept) for name, held in value.items()}
+    if isinstance(value, list):
+        return [value[i] for i in kept.tolist()]
+    return value[kept.to(value.device)] if value.ndim else value
 
 
 class PlaceSampler(DistributedSampler):

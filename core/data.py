@@ -101,6 +101,16 @@ class ShardData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the training split, from where training stands."""
+        batches = self._training(self.batch_size, self._rank, self._world)
+        return loader(batches, lambda: self._next_place(len(batches)), self.workers)
+
+    def first_batches(self, count: int) -> list[dict[str, Any]]:
+        """Return the first global batches of the first epoch, the same on every rank."""
+        batches = self._training(self._global_batch, rank=0, world=1)
+        return [batches.read(Place(0, i)) for i in range(min(count, len(batches)))]
+
+    def _training(self, batch_size: int, rank: int, world: int) -> Batches:
+        """One rank's share of the training split."""
         samples = self._open("train")
         usable = samples.usable
         if len(usable) < self._global_batch:
@@ -110,12 +120,8 @@ class ShardData(LightningDataModule):
             )
         shards = samples.reader.index["shard"][usable]
         sizes = np.bincount(shards, minlength=len(samples.reader.manifest.shards)).tolist()
-
-        plan = Shuffled(
-            usable, sizes, self.seed, self.window, self.batch_size, self._rank, self._world
-        )
-        batches = Batches(samples, plan, self._partial_members)
-        return loader(batches, lambda: self._next_place(len(batches)), self.workers)
+        plan = Shuffled(usable, sizes, self.seed, self.window, batch_size, rank, world)
+        return Batches(samples, plan, self._partial_members)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation split in order, each sample once."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.batches import real_samples
 from core.embeddings import corrupt
 from core.flow import LogitNormal, Prediction, flow_loss, interpolate, velocity
 from core.module import TrainedModule
@@ -62,8 +63,9 @@ class FlowModule(TrainedModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss at noise and times that are the same in every validation."""
+        batch, count = real_samples(batch)
         loss = self.loss(self.codec.encode(batch[self.kind]), batch.get("cond"), self.seeds(batch))
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
+        self.log("val/loss", loss, prog_bar=True, batch_size=count)
 
     def loss(
         self,

@@ -42,10 +42,13 @@ class TrainedModule(L.LightningModule):
         names = inspect.signature(type(self).__init__).parameters.keys() - ignored
         self.hparams.update({n: frame.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
 
+    def log(self, *args: Any, **options: Any) -> None:
+        """Log a value's mean over all ranks."""
+        super().log(*args, **(options | {"sync_dist": True}))
+
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""
-        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        return [batch for batch, _ in zip(data.train_dataloader(), range(count), strict=False)]
+        return self.trainer.datamodule.first_batches(count)  # pyright: ignore[reportAttributeAccessIssue]
 
     def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""

@@ -84,14 +84,15 @@ class AlignmentModule(TrainedModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log each pair's loss and its top-1 retrieval on complete signals."""
-        embeddings = self.embed_batch(batch)
-        losses = self.pair_losses(embeddings, batch["present"])
+        embeddings, mask = self.embed_batch(batch), batch["mask"]
+        # Every rank gathers as many rows, so what only pads is left out as absent.
+        losses = self.pair_losses(embeddings, {m: p & mask for m, p in batch["present"].items()})
         for (a, b), loss in losses.items():
-            nearest = (embeddings[a] @ embeddings[b].T).argmax(dim=1).cpu()
-            hits = (nearest == torch.arange(len(nearest))).float().mean()
-            self.log(f"val/{a}-{b}", loss, batch_size=len(nearest))
-            self.log(f"val/{a}-{b}/top1", hits, batch_size=len(nearest))
-        self.log("val/loss", sum(losses.values()) / len(losses), prog_bar=True)
+            near = (embeddings[a] @ embeddings[b].T).masked_fill(~mask, -torch.inf).argmax(dim=1)
+            hits = (near == torch.arange(len(near), device=near.device))[mask].float()
+            self.log(f"val/{a}-{b}", loss, batch_size=1)
+            self.log(f"val/{a}-{b}/top1", hits.sum() / max(1, len(hits)), batch_size=len(hits))
+        self.log("val/loss", sum(losses.values()) / len(losses), prog_bar=True, batch_size=1)
 
     def embed(self, modality: str, signal: Any) -> Float[Tensor, "B E"]:
         """Return unit embeddings of a batch of signals of one modality."""

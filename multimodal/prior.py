@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from core.batches import real_samples
 from core.denoiser import Denoiser, DenoiserConfig
 from core.flow import flow_loss, interpolate, velocity
 from core.module import TrainedModule
@@ -125,8 +126,9 @@ class PriorModule(TrainedModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss under casts, noise and times that are the same in every validation."""
+        batch, count = real_samples(batch)
         loss = self.loss(*stack_slots(batch, self.tokens), self.seeds(batch))
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["index"]))
+        self.log("val/loss", loss, prog_bar=True, batch_size=count)
 
     def loss(
         self,

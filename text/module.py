@@ -80,8 +80,6 @@ class TextModule(TrainedModule):
             return
         batches = self.first_batches(FITTING)
         self.codec.fit(text for batch in batches for text in batch["text"])
-        # Ranks saw different texts but must agree on the tokens.
-        self.codec.set_extra_state(self.trainer.strategy.broadcast(self.codec.get_extra_state()))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the mean loss of a token."""
