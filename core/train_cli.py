@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -130,7 +131,21 @@ class TrainCLI(LightningCLI):
             checkpoint = read_checkpoint(self.config.resume, kind)
             check_weights(self.model, checkpoint["state_dict"])
             self.trainer.loggers[0].take_up(checkpoint["global_step"] - 1)  # pyright: ignore[reportAttributeAccessIssue]
-        with signals_given_back():
-            self.trainer.fit(
-                self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
-            )
+        try:
+            with signals_given_back():
+                self.trainer.fit(
+                    self.model, self.datamodule, ckpt_path=self.config.resume, weights_only=True
+                )
+        except RuntimeError as error:
+            if self.trainer.world_size > 1 and _is_lost_connection(error):
+                raise ValueError(
+                    f"rank {self.trainer.global_rank} lost another rank, whose own message says why"
+                    f" ({str(error).rpartition('] ')[2]}); go on with --resume {out}/last.ckpt"
+                ) from error
+            raise
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Tell whether a collective failed because its other side went away."""
+    known = (torch.distributed.DistBackendError, torch.distributed.DistNetworkError)
+    return isinstance(error, known) or "gloo/transport" in str(error)

@@ -1,7 +1,7 @@
 """Contrastive alignment of the towers: all pairs, or a star around one anchor."""
 
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -74,7 +74,7 @@ class AlignmentModule(TrainedModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the weighted mean of the pairs' losses."""
         embeddings = self.embed_batch(self._with_queries(batch), self.seeds(batch))
-        losses = self.pair_losses(embeddings, batch["present"])
+        losses = self.pair_losses(*self._gather(embeddings, batch["present"]))
         self.log_dict({f"train/{'-'.join(p)}": v for p, v in losses.items()})
         weights = [self.motion_weight if p == ("text", "video") else 1.0 for p in losses]
         weighted = [w * v for w, v in zip(weights, losses.values(), strict=True)]
@@ -84,14 +84,16 @@ class AlignmentModule(TrainedModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log each pair's loss and its top-1 retrieval on complete signals."""
-        embeddings, mask = self.embed_batch(batch), batch["mask"]
-        # Every rank gathers as many rows, so what only pads is left out as absent.
-        losses = self.pair_losses(embeddings, {m: p & mask for m, p in batch["present"].items()})
+        # What only pads is left out as absent: every rank must gather as many rows.
+        there = {m: present & batch["mask"] for m, present in batch["present"].items()}
+        embeddings, present = self._gather(self.embed_batch(batch), there)
+        losses = self.pair_losses(embeddings, present)
         for (a, b), loss in losses.items():
-            near = (embeddings[a] @ embeddings[b].T).masked_fill(~mask, -torch.inf).argmax(dim=1)
-            hits = (near == torch.arange(len(near), device=near.device))[mask].float()
-            self.log(f"val/{a}-{b}", loss, batch_size=1)
-            self.log(f"val/{a}-{b}/top1", hits.sum() / max(1, len(hits)), batch_size=len(hits))
+            both = present[a] & present[b]
+            nearest = (embeddings[a][both] @ embeddings[b][both].T).argmax(dim=1).cpu()
+            hits = (nearest == torch.arange(len(nearest))).float().mean()
+            self.log(f"val/{a}-{b}", loss, batch_size=len(nearest))
+            self.log(f"val/{a}-{b}/top1", hits, batch_size=len(nearest))
         self.log("val/loss", sum(losses.values()) / len(losses), prog_bar=True, batch_size=1)
 
     def embed(self, modality: str, signal: Any) -> Float[Tensor, "B E"]:
@@ -107,25 +109,26 @@ class AlignmentModule(TrainedModule):
     def pair_losses(
         self, embeddings: dict[str, Float[Tensor, "B E"]], present: dict[str, Tensor]
     ) -> dict[tuple[str, str], Float[Tensor, ""]]:
-        """Return InfoNCE of each pair over the samples that hold both, gathered from all ranks."""
+        """Return InfoNCE of each pair over the samples that hold both."""
         losses = {}
         scales = self.log_scale.exp().clamp(max=self.max_scale)
         for pair, scale in zip(self.pairs, scales, strict=True):
-            both = present[pair[0]] & present[pair[1]]
-            a, b, both = (self._gather(x) for x in (*(embeddings[m] for m in pair), both))
+            a, b = pair
+            both = present[a] & present[b]
             if both.sum() > 1:
-                losses[pair] = info_nce(a[both], b[both], scale)
+                losses[pair] = info_nce(embeddings[a][both], embeddings[b][both], scale)
         return losses
 
-    def _gather(self, x: Tensor) -> Tensor:
-        """Concatenate over ranks, with gradients; on one rank this is x."""
-        if self._fabric is None and getattr(self, "_trainer", None) is None:
-            return x
+    def _gather(self, *batches: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Concatenate rows over ranks, with gradients: each rank's negatives serve all."""
         if self.trainer.world_size == 1:
-            return x
-        gathered = self.all_gather(x, sync_grads=x.is_floating_point())
-        assert isinstance(gathered, Tensor)
-        return gathered.flatten(0, 1)
+            return list(batches)
+
+        def joined(x: Tensor) -> Tensor:
+            rows = self.all_gather(x, sync_grads=x.is_floating_point())
+            return cast(Tensor, rows).flatten(0, 1)
+
+        return [{name: joined(x) for name, x in batch.items()} for batch in batches]
 
     def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Replace some samples' complete text or sound by their partial query."""

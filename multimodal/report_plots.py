@@ -62,8 +62,10 @@ def directions(report: Mapping[str, Any]) -> Iterable[Panel]:
     size = tuple(
         Dot(_arrow(name), row["size"]["correlation"], beside=row["size"]["reference"])
         for name, row in report["directions"].items()
+        if row["size"]["correlation"] is not None  # recorded voices have no pitch to go by
     )
-    yield Panel("size, rank correlation", size, "real signals, as read")
+    if size:
+        yield Panel("size, rank correlation", size, "real signals, as read")
 
 
 def one_to_rest(report: Mapping[str, Any]) -> Iterable[Panel]:

@@ -158,6 +158,17 @@ def test_plots_are_drawn_of_what_was_measured_and_twice_alike(run):
     assert {path.name: path.read_bytes() for path in (run / "plots").iterdir()} == plots
 
 
+def test_a_direction_without_a_measured_size_has_no_dot_of_it(run):
+    report = json.loads((run / "evaluate" / "report.json").read_text())
+    rows = {name: dict(row) for name, row in report["directions"].items()}
+    rows["text->audio"]["size"] = {"correlation": None, "reference": None, "ratio": None}
+    strict, size = directions({"directions": rows})
+    assert (len(strict.dots), len(size.dots)) == (16, 15)
+    for row in rows.values():
+        row["size"] = rows["text->audio"]["size"]
+    assert len(list(directions({"directions": rows}))) == 1
+
+
 def test_baselines_and_stars_have_plots(run, tmp_path):
     report = json.loads((run / "evaluate" / "report.json").read_text())
     star = {"text->image": {"ratio": 0.8, "ratio all pairs": 0.95}}
