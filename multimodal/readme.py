@@ -194,7 +194,11 @@ def _yardstick(run: Path) -> dict[str, Any]:
     report = load_report(run)
     world = Manifest.load(run / "world" / report["split"]).builder["world"]
     kept = {name: report.get(name) for name in ("split", "n", "seed", "dataset", "seconds")}
-    return kept | {"world": world, "numbers": shown_numbers(report)}
+    read = {
+        f"real {modality}, as read: strict": row["strict"]
+        for modality, row in report["readers"].items()
+    }
+    return kept | {"world": world, "numbers": shown_numbers(report) | read}
 
 
 def _yardsticks(known: Sequence[Mapping[str, Any]]) -> list[str]:

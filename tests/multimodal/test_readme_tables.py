@@ -30,6 +30,7 @@ def run(tmp_path):
         "diversity": {m: {"frechet": 0.3, "frechet_real": 0.1} for m in MODALITIES},
         "composition": {"n": 50, "summary": dict.fromkeys(names, 0.7)},
         "recall": dict.fromkeys(MODALITIES, 0.6),
+        "readers": {m: {"n": 9, "strict": 0.52} for m in MODALITIES},
         "seconds": {"image": 125.0, "train": 900.4, "total": 1300.0},
     }
     folder = tmp_path / "run"
@@ -174,6 +175,7 @@ def test_worlds_of_other_handwriting_and_voices_have_a_column_each(run, page):
     assert '`make quickstart WORLD="--digits mnist --speech fsdd --fold 1"`' in text
     joint = "| joint samples from nothing that agree in all modalities | 0.600 | 0.700 |"
     assert joint in text
+    assert "| real audio, as read: strict | 0.520 | 0.520 |" in text
 
 
 def test_stars_have_a_row_for_each_never_paired_direction(run, page):
