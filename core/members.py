@@ -54,7 +54,23 @@ def fit_length(samples: Int16[Tensor, " S"], length: int) -> Int16[Tensor, " L"]
 
 def decode_npy(data: bytes) -> Tensor:
     """Decode an array."""
-    return torch.from_numpy(np.load(io.BytesIO(data), allow_pickle=False))
+    found = load_array(io.BytesIO(data))
+    try:
+        return torch.from_numpy(found)
+    except TypeError as error:
+        raise ValueError(f"it holds {found.dtype}, which no tensor can") from error
+
+
+def load_array(file: io.BufferedIOBase) -> np.ndarray:
+    """Load an array; a damaged one is a ValueError, whatever numpy's parser of headers raises."""
+    try:
+        found = np.load(file, allow_pickle=False)
+    except Exception as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"it is no array ({line})") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError("it is an archive, not one array")
+    return found
 
 
 def encode_npy(array: Tensor) -> bytes:

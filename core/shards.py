@@ -1,10 +1,14 @@
 """Tar shards in webdataset's format with manifest and offset index: write, seek to any sample.
 
+    python -m core.shards verify data/world
+
 A sample is a dictionary `{"__key__": "000012", "png": b"...", "txt": b"..."}`; its members lie side
 by side in one tar file as `000012.png`, `000012.txt`. The same samples give the same bytes.
 """
 
 import hashlib
+import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -12,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from core.cli import command, positional
 from core.files import new_folder
 from core.manifest import Manifest, Shard
+from core.members import load_array
 
 INDEX = "index.npy"
 BLOCK = 512
@@ -48,7 +54,7 @@ def write_shards(
         if not rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in (dropped or {}).items())
             raise ValueError(f"no usable samples (dropped: {reasons or 'none'}); check the source")
-        np.save(folder / INDEX, _index(rows, out))
+        np.save(folder / INDEX, _index(folder, shards, rows, out))
         manifest = Manifest(
             samples=len(rows),
             shards=tuple(shards),
@@ -133,12 +139,27 @@ def _describe(path: Path, samples: int) -> Shard:
     return Shard(path.name, samples, path.stat().st_size, digest)
 
 
-def _index(rows: list[tuple[int, int, int, int, str]], out: str | Path) -> np.ndarray:
+def _index(
+    folder: Path, shards: Sequence[Shard], rows: list[tuple[int, int, int, int, str]], out: Any
+) -> np.ndarray:
     keys = [row[-1] for row in rows]
     if len(set(keys)) < len(keys):
         raise ValueError(f"{out}: two samples share a key; keys must be unique")
     columns = [("shard", "<i8"), ("start", "<i8"), ("stop", "<i8"), ("members", "<u8")]
-    return np.array(rows, dtype=[*columns, ("key", f"<U{max(map(len, keys))}")])
+    key = ("key", f"<U{max(map(len, keys))}")
+    index = np.array([(*row, 0) for row in rows], dtype=[*columns, key, ("crc", "<u4")])
+    for number, shard in enumerate(shards):
+        with (folder / shard.name).open("rb") as stream:
+            for row in np.flatnonzero(index["shard"] == number):
+                stream.seek(index["start"][row])
+                piece = stream.read(index["stop"][row] - index["start"][row])
+                index["crc"][row] = checksum(index[row], piece)
+    return index
+
+
+def checksum(row: np.void, piece: bytes) -> int:
+    """Return the CRC-32 of a sample's bytes, its key and which members it has."""
+    return zlib.crc32(piece, zlib.crc32(f"{row['key']} {row['members']}".encode()))
 
 
 def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:
@@ -152,6 +173,8 @@ def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:
         if header[257:262] != b"ustar":
             raise ValueError(f"no file header at byte {place}")
         name, size = header[:100].rstrip(b"\0").decode(), int(header[124:135], 8)
+        if size < 0:
+            raise ValueError(f"a file of {size} bytes at byte {place}")
         start = place + BLOCK
         yield name, piece[start : start + size]
         place = start + -(-size // BLOCK) * BLOCK
@@ -164,11 +187,16 @@ class DataLost(ValueError):
 class ShardReader:
     """Random access to the samples of a dataset's folder, by position."""
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, *, lenient: bool = False):
+        """Open a dataset.
+
+        Args:
+            lenient: Let shards be missing or of another size, for who looks for damage.
+        """
         self.folder = Path(folder)
         self.manifest = Manifest.load(folder)
-        self.index = self._load_index()
-        for shard in self.manifest.shards:
+        self.index = load_index(self.folder, self.manifest)
+        for shard in () if lenient else self.manifest.shards:
             path = self.folder / shard.name
             size = path.stat().st_size if path.is_file() else None
             if size != shard.bytes:
@@ -231,20 +259,42 @@ class ShardReader:
                 f"{path} can no longer be read ({error.strerror}); bring the dataset back, then go"
                 " on with --resume"
             ) from error
+        # Datasets of older versions have no checksums.
+        if "crc" in row.dtype.names and checksum(row, piece) != row["crc"]:
+            raise ValueError(
+                f"{self.where(position)} is damaged (its bytes have another checksum); rebuild"
+            )
         try:
             return {names[name]: data for name, data in _entries(piece) if name in names}
         except ValueError as error:
             raise ValueError(f"{self.where(position)} is damaged ({error}); rebuild") from error
 
-    def _load_index(self) -> np.ndarray:
-        path = self.folder / INDEX
-        try:
-            index = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
-        if len(index) != self.manifest.samples:
-            raise ValueError(
-                f"{path} lists {len(index)} samples but the manifest {self.manifest.samples}; "
-                "rebuild the dataset"
-            )
-        return index
+
+def load_index(folder: Path, manifest: Manifest) -> np.ndarray:
+    """Read a dataset's index: where each sample lies, what it is called, which members it has."""
+    path = folder / INDEX
+    try:
+        with path.open("rb") as file:
+            index = load_array(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
+    if index.dtype.names is None or not {"shard", "start", "stop"} <= set(index.dtype.names):
+        raise ValueError(f"{path} is no index of samples; rebuild the dataset")
+    if len(index) != manifest.samples:
+        raise ValueError(
+            f"{path} lists {len(index)} samples but the manifest {manifest.samples}; "
+            "rebuild the dataset"
+        )
+    sizes = np.array([shard.bytes for shard in manifest.shards])
+    if not (index["shard"] < len(sizes)).all() or not (index["shard"] >= 0).all():
+        raise ValueError(f"{path} names shards that the manifest does not; rebuild the dataset")
+    start, stop = index["start"], index["stop"]
+    if not ((start >= 0) & (start < stop) & (stop <= sizes[index["shard"]])).all():
+        raise ValueError(f"{path} points outside of its shards; rebuild the dataset")
+    return index
+
+
+if __name__ == "__main__":
+    from core.shard_check import verify
+
+    command({"verify": verify}, positional(sys.argv[1:], "--path"))
