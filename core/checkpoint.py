@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -230,9 +230,10 @@ def verify(path: Path) -> None:
     """Check a checkpoint, or all below a folder: read, layout, hash.
 
     Args:
-        path: A file, or a folder with *.ckpt and *.safetensors files somewhere below.
+        path: A file, or a folder with *.ckpt files somewhere below.
     """
-    files = [path] if path.is_file() else sorted(_checkpoints(path))
+    below = sorted(p for p in path.rglob("*.ckpt") if not p.name.startswith("."))
+    files = [path] if path.is_file() else below
     if not files:
         raise ValueError(f"{path} holds no checkpoint; give a file or the folder of a run")
     wrong = []
@@ -246,11 +247,6 @@ def verify(path: Path) -> None:
             print(f"{error}")
     if wrong:
         raise ValueError(f"{len(wrong)} of {len(files)} checkpoints cannot be used; restore them")
-
-
-def _checkpoints(folder: Path) -> Iterator[Path]:
-    for suffix in (".ckpt", SAFE):
-        yield from (file for file in folder.rglob(f"*{suffix}") if not file.name.startswith("."))
 
 
 def export(path: Path, out: Path, raw: bool = False) -> None:
