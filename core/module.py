@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from core.checkpoint import describe, provenance
+from core.data import ShardData
 from core.noise import mix
 from core.optim import OptimConfig, build_optimiser
 
@@ -48,7 +49,10 @@ class TrainedModule(L.LightningModule):
 
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""
-        return self.trainer.datamodule.first_batches(count)  # pyright: ignore[reportAttributeAccessIssue]
+        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(data, ShardData):
+            return data.first_batches(count)  # on every rank the same
+        return [batch for batch, _ in zip(data.train_dataloader(), range(count), strict=False)]
 
     def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""

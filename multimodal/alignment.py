@@ -121,7 +121,8 @@ class AlignmentModule(TrainedModule):
 
     def _gather(self, *batches: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Concatenate rows over ranks, with gradients: each rank's negatives serve all."""
-        if self.trainer.world_size == 1:
+        trainer = getattr(self, "_trainer", None)  # there is none where only losses are wanted
+        if trainer is None or trainer.world_size == 1:
             return list(batches)
 
         def joined(x: Tensor) -> Tensor:
