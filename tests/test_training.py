@@ -34,7 +34,7 @@ def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_wor
 
 
 def interrupted_equals_whole(trainer, world, tmp_path, *options):
-    """Eleven batches in one go, against a stop in the first epoch and another in the second."""
+    """Five steps in one go, against a stop after the second and another after the fourth."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     options = (*options, "--model.optim.schedule.decay=0", "--trainer.log_every_n_steps=1")
     trainer.run(world, whole, *options, "--trainer.max_steps=5")
