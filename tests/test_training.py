@@ -33,7 +33,7 @@ def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_wor
         assert_same(ours[part], theirs[part], part)
 
 
-def interrupted_equals_whole(trainer, world, tmp_path, *options):
+def assert_interrupted_equals_whole(trainer, world, tmp_path, *options):
     """Five steps in one go, against a stop after the second and another after the fourth."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     options = (*options, "--model.optim.schedule.decay=0", "--trainer.log_every_n_steps=1")
@@ -58,7 +58,7 @@ VARIATIONS = {
 
 @pytest.mark.parametrize("variation", VARIATIONS)
 def test_the_image_trainer_resumes_bitwise_under(variation, tiny_world, tmp_path):
-    interrupted_equals_whole(TRAINERS["image"], tiny_world, tmp_path, *VARIATIONS[variation])
+    assert_interrupted_equals_whole(TRAINERS["image"], tiny_world, tmp_path, *VARIATIONS[variation])
 
 
 def test_workers_that_are_spawned_give_what_forked_ones_give(tiny_world, tmp_path, monkeypatch):
@@ -74,7 +74,7 @@ def test_workers_that_are_spawned_give_what_forked_ones_give(tiny_world, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("variation", VARIATIONS)
 def test_every_trainer_resumes_bitwise_under(variation, trainer, tiny_world, tmp_path):
-    interrupted_equals_whole(trainer, tiny_world, tmp_path, *VARIATIONS[variation])
+    assert_interrupted_equals_whole(trainer, tiny_world, tmp_path, *VARIATIONS[variation])
 
 
 def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):

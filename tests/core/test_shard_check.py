@@ -171,7 +171,7 @@ def edited(whole, edits):
     return whole
 
 
-def read_all_or_refuse(folder, expected):
+def assert_read_or_refused(folder, expected):
     """Every sample is refused with a message, or is one that was written."""
     try:
         reader = ShardReader(folder)
@@ -192,12 +192,12 @@ def fuzz(examples):
     )  # fmt: skip
 
 
-def damage(dataset, name, edits):
+def assert_no_wrong_sample(dataset, name, edits):
     path, expected = dataset / name, list(samples())
     whole = path.read_bytes()
     path.write_bytes(edited(whole, edits))
     try:
-        read_all_or_refuse(dataset, expected)
+        assert_read_or_refused(dataset, expected)
         for problem in find_problems(dataset):
             assert str(problem)
     finally:
@@ -216,35 +216,36 @@ REFUSALS = (ValueError, OSError, RuntimeError, SyntaxError, EOFError)
 """What `core.samples` takes for a damaged sample."""
 
 
-def decode_or_refuse(kind, edits):
+def assert_decoded_or_refused(kind, edits):
     decode, whole = DECODERS[kind]
     try:
-        decode(edited(whole, edits))
+        found = decode(edited(whole, edits))
     except REFUSALS:
         return
+    assert isinstance(found, torch.Tensor)
 
 
 @fuzz(100)
 @given(FILES, EDITS)
 def test_damaged_files_give_no_wrong_sample(dataset, name, edits):
-    damage(dataset, name, edits)
+    assert_no_wrong_sample(dataset, name, edits)
 
 
 @fuzz(300)
 @given(st.sampled_from(["png", "flac", "npy", "clip"]), EDITS)
 def test_damaged_members_are_refused_or_decoded(kind, edits):
-    decode_or_refuse(kind, edits)
+    assert_decoded_or_refused(kind, edits)
 
 
 @pytest.mark.slow
 @fuzz(4000)
 @given(FILES, EDITS)
 def test_thousands_of_damaged_files_give_no_wrong_sample(dataset, name, edits):
-    damage(dataset, name, edits)
+    assert_no_wrong_sample(dataset, name, edits)
 
 
 @pytest.mark.slow
 @fuzz(8000)
 @given(st.sampled_from(["png", "flac", "npy", "clip"]), EDITS)
 def test_thousands_of_damaged_members_are_refused_or_decoded(kind, edits):
-    decode_or_refuse(kind, edits)
+    assert_decoded_or_refused(kind, edits)
