@@ -6,7 +6,6 @@ ahead, and a run resumed in mid-epoch sees exactly the rest of it.
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from core.batches import Batches, InOrder, Place, Shuffled, loader
 from core.manifest import Manifest
 from core.samples import Fields, Samples, Sidecar
 from core.shards import ShardReader
+from core.storage import Remote, below
 
 
 class ShardData(LightningDataModule):
@@ -46,11 +46,13 @@ class ShardData(LightningDataModule):
         embeddings: str | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         cache: bool = True,
+        remote: Remote = Remote(),
     ):
         """Take shards at `root`.
 
         Args:
-            root: Folder that holds a folder of shards for each split.
+            root: Folder that holds a folder of shards for each split, or its URL (s3://, gs://,
+                hf://, https://).
             train: Split to train on.
             val: Split to validate on.
             batch_size: Samples a batch, on each rank.
@@ -60,16 +62,17 @@ class ShardData(LightningDataModule):
             embeddings: Folder of embedding shards with the same splits; gives `cond`.
             on_error: What a damaged sample does: stop the run, or be replaced, counted and warned.
             cache: Keep decoded samples in memory (each worker its own).
+            remote: How a URL is read.
         """
         super().__init__()
         _at_least(1, batch_size=batch_size, window=window)
         _at_least(0, workers=workers, seed=seed)
-        self.root, self.splits = Path(root), {"train": train, "val": val}
+        self.root, self.splits = root, {"train": train, "val": val}
         self.batch_size, self.workers = batch_size, workers
         self.seed, self.window = seed, window
-        self.embeddings = Path(embeddings) if embeddings else None
+        self.embeddings = embeddings or None
         self.on_error: Literal["raise", "skip"] = on_error
-        self.cache = cache
+        self.cache, self.remote = cache, remote
         self.place = Place(0, 0)
         self._samples: dict[str, Samples] = {}
 
@@ -78,18 +81,18 @@ class ShardData(LightningDataModule):
         """Width of the embeddings in a folder of embedding shards; 0 without one."""
         if not embeddings:
             return 0
-        return Manifest.load(Path(embeddings) / split).fields["embedding_dim"]
+        return Manifest.load(below(embeddings, split)).fields["embedding_dim"]
 
     @property
     def cond_dim(self) -> int:
         """Width of `cond`; 0 without embeddings."""
-        return self.embedding_dim(str(self.embeddings or ""), self.splits["train"])
+        return self.embedding_dim(self.embeddings, self.splits["train"])
 
     @cached_property
     def dataset_id(self) -> str:
         """Hash of what is trained on: the samples, and the embeddings if there are any."""
         folders = [folder for folder in (self.root, self.embeddings) if folder]
-        return "+".join(Manifest.load(f / self.splits["train"]).dataset_id for f in folders)
+        return "+".join(Manifest.load(below(f, self.splits["train"])).dataset_id for f in folders)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode one sample's members: a string, or a tensor of fixed shape, a field.
@@ -192,24 +195,24 @@ class ShardData(LightningDataModule):
 
     def _open(self, split: Literal["train", "val"]) -> Samples:
         if split not in self._samples:
-            reader = ShardReader(self.root / self.splits[split])
+            reader = ShardReader(below(self.root, self.splits[split]), remote=self.remote)
             self._samples[split] = Samples(
                 reader,
                 self.members.values(),
                 self.decode,
                 partial=self.partial,
-                sidecar=self._sidecar(reader),
+                sidecar=self._sidecar(reader, self.splits[split]),
                 keep=self.cache,
                 on_error=self.on_error,
             )
             _check_embedded(self._samples[split])
         return self._samples[split]
 
-    def _sidecar(self, reader: ShardReader) -> Sidecar | None:
+    def _sidecar(self, reader: ShardReader, split: str) -> Sidecar | None:
         """Open the embeddings of a split; they must be those of its samples."""
         if not self.embeddings or not self.embedding:
             return None
-        sidecar = ShardReader(self.embeddings / reader.folder.name)
+        sidecar = ShardReader(below(self.embeddings, split), remote=self.remote)
         same_keys = np.array_equal(sidecar.index["key"], reader.index["key"])
         if sidecar.manifest.fields["of"] != reader.manifest.dataset_id or not same_keys:
             raise ValueError(

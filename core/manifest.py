@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.storage import folder_at
+
 NAME = "manifest.json"
 VERSION = 1
 
@@ -76,15 +78,19 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Manifest":
-        """Read the manifest of a dataset's folder."""
-        path = Path(folder) / NAME
-        if not path.is_file():
+        """Read the manifest of a dataset's folder, at a path or URL."""
+        place = folder_at(folder)
+        path = place.where(NAME)
+        try:
+            with place.open(NAME) as file:
+                text = file.read()
+        except (FileNotFoundError, NotADirectoryError):
             raise ValueError(
                 f"{folder} holds no dataset ({NAME} not found); check the path or build it first "
                 "with the shards command of its package"
-            )
+            ) from None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(text)
             values.pop("kept")
             values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
             values |= {name: tuple(values[name]) for name in ("required", "optional")}

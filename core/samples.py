@@ -11,7 +11,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from core.members import decode_npy
-from core.shards import DataLost, ShardReader
+from core.shards import ShardReader
+from core.storage import DataLost
 
 Fields = dict[str, Tensor | str]
 """One decoded sample: a tensor or a string a field."""

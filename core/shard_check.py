@@ -68,7 +68,7 @@ def find_problems(folder: Path, *, decode: bool = True) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem(str(folder), str(error))
         return
-    yield from _dataset_problems(reader)
+    yield from _dataset_problems(reader, folder)
     for number, shard in enumerate(reader.manifest.shards):
         path, rows = folder / shard.name, np.flatnonzero(reader.index["shard"] == number)
         if not path.is_file():
@@ -79,12 +79,12 @@ def find_problems(folder: Path, *, decode: bool = True) -> Iterator[Problem]:
             yield from _sample_problems(reader, position, decode)
 
 
-def _dataset_problems(reader: ShardReader) -> Iterator[Problem]:
+def _dataset_problems(reader: ShardReader, folder: Path) -> Iterator[Problem]:
     keys, counts = np.unique(reader.index["key"], return_counts=True)
     for key in keys[counts > 1]:
-        yield Problem(str(reader.folder), f"two samples share the key {key}")
+        yield Problem(str(folder), f"two samples share the key {key}")
     listed = {shard.name for shard in reader.manifest.shards}
-    for path in sorted(reader.folder.glob("*.tar")):
+    for path in sorted(folder.glob("*.tar")):
         if path.name not in listed:
             yield Problem(str(path), "is not in the manifest")
 

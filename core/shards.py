@@ -20,6 +20,7 @@ from core.cli import command, positional
 from core.files import new_folder
 from core.manifest import Manifest, Shard
 from core.members import load_array
+from core.storage import LocalFolder, Remote, RemoteFolder, folder_at
 
 INDEX = "index.npy"
 BLOCK = 512
@@ -180,30 +181,21 @@ def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:
         place = start + -(-size // BLOCK) * BLOCK
 
 
-class DataLost(ValueError):
-    """A shard that was there is gone: no sample of it is to blame, and none is skipped."""
-
-
 class ShardReader:
-    """Random access to the samples of a dataset's folder, by position."""
+    """Random access to the samples of a dataset, in a folder or below a URL, by position."""
 
-    def __init__(self, folder: str | Path, *, lenient: bool = False):
+    def __init__(self, folder: str | Path, *, lenient: bool = False, remote: Remote | None = None):
         """Open a dataset.
 
         Args:
             lenient: Let shards be missing or of another size, for who looks for damage.
+            remote: How a URL is read.
         """
-        self.folder = Path(folder)
+        self.folder = folder_at(folder, remote)
         self.manifest = Manifest.load(folder)
         self.index = load_index(self.folder, self.manifest)
         for shard in () if lenient else self.manifest.shards:
-            path = self.folder / shard.name
-            size = path.stat().st_size if path.is_file() else None
-            if size != shard.bytes:
-                found = "is missing" if size is None else f"has {size} bytes"
-                raise ValueError(
-                    f"{path} {found} but its manifest says {shard.bytes} bytes; rebuild the dataset"
-                )
+            self.folder.check(shard.name, shard.bytes)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -228,7 +220,8 @@ class ShardReader:
     def where(self, position: int) -> str:
         """Name a sample for an error message: its shard and key."""
         row = self.index[position]
-        return f"{self.folder / self.manifest.shards[row['shard']].name}: sample {row['key']}"
+        shard = self.manifest.shards[row["shard"]]
+        return f"{self.folder.where(shard.name)}: sample {row['key']}"
 
     def read(self, position: int, members: Iterable[str] | None = None) -> Sample:
         """Read one sample, or only some of its members: `{"__key__": ..., extension: bytes}`."""
@@ -248,33 +241,30 @@ class ShardReader:
         return {"__key__": key} | found
 
     def _extract(self, position: int, names: Mapping[str, str]) -> dict[str, bytes]:
-        row = self.index[position]
-        path = self.folder / self.manifest.shards[row["shard"]].name
-        try:
-            with path.open("rb") as stream:
-                stream.seek(row["start"])
-                piece = stream.read(row["stop"] - row["start"])
-        except OSError as error:
-            raise DataLost(
-                f"{path} can no longer be read ({error.strerror}); bring the dataset back, then go"
-                " on with --resume"
-            ) from error
-        # Datasets of older versions have no checksums.
-        if "crc" in row.dtype.names and checksum(row, piece) != row["crc"]:
-            raise ValueError(
-                f"{self.where(position)} is damaged (its bytes have another checksum); rebuild"
-            )
+        piece = self._piece(self.index[position], position)
         try:
             return {names[name]: data for name, data in _entries(piece) if name in names}
         except ValueError as error:
             raise ValueError(f"{self.where(position)} is damaged ({error}); rebuild") from error
 
+    def _piece(self, row: np.void, position: int) -> bytes:
+        """Return a sample's bytes, whose checksum agrees; a copy of them is fetched once more."""
+        shard = self.manifest.shards[row["shard"]]
+        for fresh in (False, True):
+            piece = self.folder.piece(shard, int(row["start"]), int(row["stop"]), fresh=fresh)
+            # Datasets of older versions have no checksums.
+            if "crc" not in (row.dtype.names or ()) or checksum(row, piece) == row["crc"]:
+                return piece
+        raise ValueError(
+            f"{self.where(position)} is damaged (its bytes have another checksum); rebuild"
+        )
 
-def load_index(folder: Path, manifest: Manifest) -> np.ndarray:
+
+def load_index(folder: LocalFolder | RemoteFolder, manifest: Manifest) -> np.ndarray:
     """Read a dataset's index: where each sample lies, what it is called, which members it has."""
-    path = folder / INDEX
+    path = folder.where(INDEX)
     try:
-        with path.open("rb") as file:
+        with folder.open(INDEX) as file:
             index = load_array(file)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
