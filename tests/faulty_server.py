@@ -1,6 +1,7 @@
 """A proxy before an HTTP server that drops, delays, truncates and refuses answers."""
 
 import http.client
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,7 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             self.server.done.append(fault)
         if fault == "drop":
-            return self.connection.close()
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
         if fault == "refuse":
             return self._answer(503, {}, b"slow down")
         if fault == "delay":
