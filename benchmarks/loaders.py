@@ -59,16 +59,12 @@ def _webdataset(shards: Path, workers: int, batch: int) -> Iterable[Any]:
 
     urls = [str(shards / shard.name) for shard in Manifest.load(shards).shards]
     pictures = (
-        WebDataset(
-            urls, shardshuffle=len(urls), select_files=lambda name: name.endswith(".png")
-        )
+        WebDataset(urls, shardshuffle=len(urls), select_files=lambda name: name.endswith(".png"))
         .shuffle(WINDOW)
         .map(lambda sample: decode_png(sample["png"]))
         .batched(batch, collation_fn=_as_ours, partial=False)
     )
-    return WebLoader(
-        pictures, batch_size=None, num_workers=workers, persistent_workers=workers > 0
-    )
+    return WebLoader(pictures, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
 
 
 def _as_ours(pictures: list[torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What every training run leaves behind beside its checkpoints: progress, samples, cost."""
+"""What every training run leaves behind beside its checkpoints: progress and samples."""
 
 import json
 import time
@@ -9,7 +9,6 @@ import lightning as L
 import torch
 
 from core.ema import PowerEMA
-from core.energy import Meter
 from core.files import new_file
 
 
@@ -53,32 +52,6 @@ class Samples(L.Callback):
             write(self.folder / f"{trainer.global_step:06d}", batch)
         self.ema.swap(pl_module)
         pl_module.train()
-
-
-class Cost(L.Callback):
-    """Writes `cost.json`: seconds, samples a second, peak memory, energy, parameters."""
-
-    def __init__(self, folder: Path):
-        self.path = folder / "cost.json"
-        self.samples, self.meter = 0, Meter()
-
-    def on_train_start(self, *_: Any) -> None:
-        """Start counting."""
-        self.meter, self.samples = Meter(), 0
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Count samples."""
-        self.samples += len(batch["index"]) * trainer.world_size
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the bill."""
-        cost = self.meter.read()
-        cost["samples_per_second"] = round(self.samples / max(1e-9, cost["seconds"]), 2)
-        cost["parameters"] = sum(p.numel() for p in pl_module.parameters())
-        cost["steps"] = trainer.global_step
-        _write_json(self.path, cost)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from core.callbacks import Cost, Progress, Samples
+from core.callbacks import Progress, Samples
 from core.checkpoint import (
     AtomicCheckpointIO,
     check_weights,
@@ -28,6 +28,7 @@ from core.checkpoint import (
     read_checkpoint,
 )
 from core.cli import guard, strict
+from core.cost import Cost
 from core.csv_log import CSVLog, LogFirst
 from core.data import ShardData
 from core.ema import PowerEMA
