@@ -44,13 +44,14 @@ def loading(
 
 
 def measured(
-    shards: Path, workers: int, repeats: int, pythons: Mapping[str, Path]
+    shards: Path, workers: int, repeats: int, pythons: Mapping[str, Path], batch: int = 64
 ) -> dict[str, list[float]]:
     """Return each loader's samples a second; they take turns, so that noise meets all alike."""
     rates: dict[str, list[float]] = {name: [] for name in pythons}
     for _ in range(repeats):
         for name, python in pythons.items():
             words = ["--loader", name, "--shards", str(shards), "--workers", str(workers)]
+            words += ["--batch", str(batch)]
             done = subprocess.run(
                 [str(python), "-m", "benchmarks.loaders", *words],
                 capture_output=True, text=True, check=False,
