@@ -43,7 +43,7 @@ def evaluate(
     run: Path = Path("runs/quickstart"),
     world: Path | None = None,
     split: Literal["val", "test"] = "val",
-    n: int = 250,
+    n: int = 1000,
     seed: int = 0,
     seeds: int = 1,
     queries: int = 100,

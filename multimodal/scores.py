@@ -196,14 +196,16 @@ def diversity(results: Results, modality: str) -> dict[str, Any]:
     """Coverage of the real by what was generated, each beside the same figure of other real ones.
 
     The generated set takes its i-th sample from one of the three other modalities in turn, so each
-    of the n sources counts once.
+    source counts once. All sets are of one size, as distances depend on it: n, or half of the real
+    signals if there are not twice as many.
     """
-    n = results.n
+    n = min(results.n, len(results.real) // 2)
     sources = [source for source in MODALITIES if source != modality]
     rows = [results.made[sources[i % 3]][modality].features[i] for i in range(n)]
     made, real = torch.stack(rows), results.read[modality].features[:n]
     others = results.read[modality].features[n : 2 * n]
-    row = _spread(real, made)
+    row = {"n": n} | _spread(real, made)
+    row |= {f"{name}_real": value for name, value in _spread(real, others).items()}
     digits = results.real.truth["digit"][:n]
     covered = on_manifold(real, made, k=3)
     row["recall_by_digit"] = [
@@ -214,9 +216,7 @@ def diversity(results: Results, modality: str) -> dict[str, Any]:
         known = results.trained[modality]
         row["nearest_training"] = _round(nearest_distance(made, known))
         row["nearest_training_real"] = _round(nearest_distance(real, known))
-    if len(others) < n:
-        return row
-    return row | {f"{name}_real": value for name, value in _spread(real, others).items()}
+    return row
 
 
 def _spread(real: Float[Tensor, "P D"], other: Float[Tensor, "Q D"]) -> dict[str, Any]:

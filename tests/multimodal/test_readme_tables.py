@@ -72,7 +72,7 @@ def test_all_directions_and_measured_stages_have_a_row(run, page):
     text = page.read_text()
     for source in MODALITIES:
         assert f"| {source} | {' | '.join(['0.938 (0.900)'] * 4)} |" in text
-    command_line = f"`python -m multimodal.evaluate --run {run} --split test --unseen 50`"
+    command_line = f"`python -m multimodal.evaluate --run {run} --split test --n 250 --unseen 50`"
     assert text.count(command_line) == 18  # beside seventeen numbers and above the matrix
     assert "| image | 2 min 05 s | `python -m image.train --config configs/image/world.yaml" in text
     assert "video.train" not in text
@@ -120,7 +120,7 @@ def test_a_run_without_a_report_is_one_clear_line_and_changes_nothing(tmp_path, 
 
 def test_headlines_beyond_the_matrix_have_a_row_with_the_command_that_gives_them(run):
     text = results(json.loads((run / "report.json").read_text()), Path("runs/quickstart"))
-    command = "`python -m multimodal.evaluate --split test --unseen 50`"
+    command = "`python -m multimodal.evaluate --split test --n 250 --unseen 50`"
     for label, value in (
         ("unseen combinations: the lowest of the twelve", "0.700"),
         ("one to the other three, all agree, over that of real tuples, mean", "0.800"),
