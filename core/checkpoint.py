@@ -5,7 +5,8 @@
     python -m core.checkpoint export runs/quickstart/image/last.ckpt --out image.safetensors
 
 A checkpoint is Lightning's dictionary with two entries more: `unison` rebuilds the module and names
-its origin, `sha256` is a hash of everything else in it (older ones lack it).
+its origin, `sha256` is a hash of everything else in it (older ones lack it). It is a file, or the
+folder that sharded training writes (`core.checkpoint_folder`): what reads one reads the other.
 """
 
 import json
@@ -23,6 +24,13 @@ import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
+from core.checkpoint_folder import (
+    folder_size,
+    is_folder_checkpoint,
+    read_folder,
+    read_index,
+    save_tensors,
+)
 from core.cli import command, positional
 from core.content_hash import content_hash
 from core.files import new_file, sync_folder
@@ -45,17 +53,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint so that it is there as a whole or not at all."""
         checkpoint["sha256"] = content_hash(checkpoint)
         path = Path(path)
-        with new_file(path) as partial, partial.open("wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:
-                # torch hides a write that failed behind a complaint about its own bookkeeping.
-                if isinstance(cause := error.__context__, OSError):
-                    raise OSError(cause.errno, cause.strerror, str(path)) from error
-                raise
-            file.flush()
-            os.fsync(file.fileno())
+        with new_file(path) as partial:
+            save_tensors(checkpoint, partial, path)
         sync_folder(path.parent)
+
+    def load_checkpoint(
+        self, path: str | os.PathLike, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, a folder that ranks wrote among them."""
+        if Path(path).is_dir():
+            return read_folder(Path(path))
+        return super().load_checkpoint(path, map_location, weights_only)
 
 
 def describe(module: Any) -> dict[str, Any]:
@@ -90,11 +98,11 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
         ValueError: if the file is missing, damaged, foreign, or of another kind or version.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         way = f"train one with: python -m {_trainer(kind)}" if kind else "check the path"
         raise ValueError(f"{path} is not there; {way}")
     try:
-        checkpoint = _read_export(path) if path.suffix == SAFE else _read_zip(path)
+        checkpoint = _read_any(path)
     except Exception as error:
         if isinstance(error, ValueError):
             raise
@@ -102,6 +110,12 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
         raise ValueError(f"{path} cannot be read safely ({reason}); restore it") from error
     _check(checkpoint, path, kind)
     return checkpoint
+
+
+def _read_any(path: Path) -> Any:
+    if path.is_dir():
+        return read_folder(path)
+    return _read_export(path) if path.suffix == SAFE else _read_zip(path)
 
 
 def _read_zip(path: Path) -> Any:
@@ -203,13 +217,13 @@ def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
     hashed = checkpoint.get("sha256")
     facts = {
         "kind": f"{ours['kind']}, layout {ours['version']}",
-        "hash": f"{hashed[:16]}..., agrees" if hashed else "none",
+        "hash": f"{hashed[:16]}..., agrees" if hashed else _no_hash(path),
         "written by": f"commit {ours.get('commit', 'unknown')}, torch {ours.get('torch', '?')}",
         "on": ours.get("machine", "unknown"),
         "trained": f"{checkpoint.get('global_step', 0):,} steps, seed {ours.get('seed', '?')}",
         "weights": f"{sum(w.numel() for w in weights.values()):,} in {len(weights)} tensors",
         "average": f"of {len(checkpoint['ema'])} tensors" if "ema" in checkpoint else "none",
-        "file": f"{path.stat().st_size / 2**20:.1f} MiB",
+        "file": f"{_size(path) / 2**20:.1f} MiB",
     }
     order = _order(checkpoint)
     if order:
@@ -218,6 +232,14 @@ def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
             f" {order['epoch']} of {order['dataset_id'][:12]}"
         )
     return facts
+
+
+def _no_hash(path: Path) -> str:
+    return f"of each of {len(read_index(path))} files, agrees" if path.is_dir() else "none"
+
+
+def _size(path: Path) -> int:
+    return folder_size(path) if path.is_dir() else path.stat().st_size
 
 
 def _order(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,14 +255,15 @@ def verify(path: Path) -> None:
         path: A file, or a folder with *.ckpt files somewhere below.
     """
     below = sorted(p for p in path.rglob("*.ckpt") if not p.name.startswith("."))
-    files = [path] if path.is_file() else below
+    files = [path] if path.is_file() or is_folder_checkpoint(path) else below
     if not files:
         raise ValueError(f"{path} holds no checkpoint; give a file or the folder of a run")
     wrong = []
     for file in files:
         try:
             found = read_checkpoint(file)
-            state = "whole" if "sha256" in found else "can be read, has no hash"
+            whole = "sha256" in found or file.is_dir()
+            state = "whole" if whole else "can be read, has no hash"
             print(f"{file}: {found['unison']['kind']}, {state}")
         except ValueError as error:
             wrong.append(error)

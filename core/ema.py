@@ -9,6 +9,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from core.sharding import rows_like
+
 
 def power_decay(step: int, gamma: float = 6.94) -> float:
     """Return beta at a step (1 is the first): (1 - 1/step)^(gamma + 1).
@@ -73,8 +75,11 @@ class PowerEMA(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take the average up again on resume."""
-        device = pl_module.device
-        self.average = {k: v.to(device) for k, v in checkpoint.get("ema", {}).items()}
+        own, device = trainable(pl_module), pl_module.device
+        self.average = {
+            name: rows_like(own.get(name), value.to(device))
+            for name, value in checkpoint.get("ema", {}).items()
+        }
         self.step = checkpoint.get("ema_step", 0)
 
 

@@ -46,6 +46,25 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def link(path: Path, name: Path) -> None:
+    """Give a file, or the files of a folder, a second name; the first may then be replaced."""
+    if path.is_file():
+        os.link(path, name)
+        return
+    with new_folder(name) as partial:
+        for file in path.iterdir():
+            os.link(file, partial / file.name)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder, if there is one; a kill leaves no half of a folder."""
+    if path.is_dir():
+        hidden = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.partial")
+        shutil.rmtree(path.rename(hidden))
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place when the block succeeds.

@@ -14,6 +14,7 @@ from core.checkpoint import describe, provenance
 from core.data import ShardData
 from core.noise import mix
 from core.optim import OptimConfig, build_optimiser
+from core.sharding import shard, whole
 
 
 class TrainedModule(L.LightningModule):
@@ -58,6 +59,11 @@ class TrainedModule(L.LightningModule):
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""
         return mix(self.seed, batch["epoch"], batch["index"])
 
+    def configure_model(self) -> None:
+        """Spread the weights over the ranks where the strategy has a mesh for it."""
+        if self.device_mesh is not None:
+            shard(self, self.device_mesh["data_parallel"])
+
     def on_train_start(self) -> None:
         """Set the learning rate by the schedule of this run: a resumed one may be longer."""
         schedulers = self.lr_schedulers() or []
@@ -85,7 +91,7 @@ class TrainedModule(L.LightningModule):
         (16-mixed) overflows is its own scaler's business.
         """
         held = [p.grad for p in self.parameters() if p.grad is not None]
-        if self.trainer.precision == "16-mixed" or get_total_norm(held).isfinite():
+        if self.trainer.precision == "16-mixed" or whole(get_total_norm(held)).isfinite():
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif self.optim.not_finite == "skip":
             optimizer.zero_grad(set_to_none=True)  # a parameter without a gradient stays as it is

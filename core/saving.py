@@ -1,11 +1,12 @@
 """Which checkpoints a run keeps: the last, the last of several, the best on validation."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+
+from core.files import discard, link
 
 MONITOR = "val/loss"
 
@@ -33,8 +34,9 @@ class Saver(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Remove what a killed run was still writing."""
         if trainer.is_global_zero:
-            for partial in self.path.parent.glob(".*.partial*"):
-                partial.unlink()
+            folder = self.path.parent
+            for partial in (*folder.glob(".*.partial*"), *folder.glob("steps/.*.partial*")):
+                discard(partial)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save when the step count says so."""
@@ -73,12 +75,12 @@ class Saver(L.Callback):
             self._keep(self.path.parent / "steps" / f"{self.saved:08d}.ckpt")
 
     def _keep(self, path: Path) -> None:
-        """Give the file a second name: the next one that takes the first leaves it in place."""
+        """Give the files a second name: the next ones that take the first leave them in place."""
         path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)
-        os.link(self.path, path)
+        discard(path)
+        link(self.path, path)
         for old in sorted(path.parent.glob("*.ckpt"))[: -self.keep]:
-            old.unlink()
+            discard(old)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the loss to beat."""

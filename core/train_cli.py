@@ -18,6 +18,7 @@ import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import StrategyRegistry
 
 from core.callbacks import Progress, Samples
 from core.checkpoint import (
@@ -37,6 +38,7 @@ from core.module import TrainedModule
 from core.plain import with_tags
 from core.preemption import StopOnSignal, signals_given_back
 from core.saving import Saver
+from core.sharding import NAME, FullyShard, check_rule
 
 DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
@@ -93,6 +95,7 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""
         out, ema = Path(self.config.out), PowerEMA()
+        StrategyRegistry.register(NAME, FullyShard, override=True)
         saver, log = Saver(out, self.config.save_every, self.config.keep), CSVLog(out)
         callbacks = [
             ema,
@@ -126,6 +129,7 @@ class TrainCLI(LightningCLI):
             dumped["model"] = with_tags(dumped["model"], describe(self.model)["init"])
             file.write_text(yaml.safe_dump(dumped, sort_keys=False))
         kind = self.model.kind
+        check_rule(self.trainer.strategy, self.model.optim)
         if self.config.init:
             load_weights(self.model, read_checkpoint(self.config.init, kind))
         if self.config.resume:
