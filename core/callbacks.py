@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.utilities import rank_zero_only
 
 from core.ema import PowerEMA
 from core.files import new_file
@@ -76,6 +77,7 @@ class Samples(L.Callback):
                 yield Path(folder)
 
 
+@rank_zero_only
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     with new_file(path) as file:
         file.write_text(json.dumps(value, indent=1))

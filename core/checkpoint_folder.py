@@ -51,16 +51,19 @@ def write_folder(
     Raises:
         ValueError: if another rank's file cannot be seen.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    # The first one is no folder of its name before it is whole.
+    folder = path if is_folder_checkpoint(path) else path.with_name(f".{path.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, Tensor] = {}
     plain = _without_rows(checkpoint, rows)
-    parts = gather(_write(rows, path, f"rank-{rank:04d}"))
+    parts = gather(_write(rows, folder, f"rank-{rank:04d}"))
     if rank == 0:
-        files = dict([_write(plain, path, "plain"), *parts])
-        for name in files:
-            if not (path / name).is_file():
-                raise ValueError(f"{path / name} cannot be seen; set --out to storage of all nodes")
-        _write_index(path, files)
+        files = dict([_write(plain, folder, "plain"), *parts])
+        _check_all_seen(folder, files)
+        _write_index(folder, files)
+        if folder != path:
+            folder.rename(path)
+            sync_folder(path.parent)
         for old in path.iterdir():
             if old.name not in {INDEX, *files}:
                 old.unlink()
@@ -150,6 +153,15 @@ def _write(value: Any, folder: Path, stem: str) -> Named:
     partial.replace(folder / name)
     sync_folder(folder)
     return name, digest
+
+
+def _check_all_seen(folder: Path, files: dict[str, str]) -> None:
+    for name in files:
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder / name}, of another rank, cannot be seen from here; --out must be on"
+                " storage that all nodes share"
+            )
 
 
 def _write_index(folder: Path, files: dict[str, str]) -> None:

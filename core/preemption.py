@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from core.saving import Saver, validation_follows
 
@@ -20,7 +22,7 @@ class Stopped(SystemExit):
 class StopOnSignal(L.Callback):
     """Saves after the optimiser step in which a signal came, and ends the process.
 
-    Several ranks agree on the step, whichever of them the scheduler told.
+    Several ranks agree on the step and the signal, whichever of them the scheduler told.
     """
 
     def __init__(self, saver: Saver):
@@ -52,9 +54,9 @@ class StopOnSignal(L.Callback):
         if trainer.global_step == self.step:
             return  # gradients are still adding up, which no checkpoint holds
         self.step = trainer.global_step
-        asked = self.received is not None
-        if trainer.strategy.reduce_boolean_decision(asked, all=False):
-            number = signal.Signals(self.received or signal.SIGTERM)
+        here = torch.tensor(float(self.received or 0), device=trainer.strategy.root_device)
+        if anywhere := int(trainer.strategy.reduce(here, reduce_op="max")):
+            number = signal.Signals(anywhere)
             self.saver.save(trainer)
             if trainer.is_global_zero:
                 print(
@@ -63,6 +65,15 @@ class StopOnSignal(L.Callback):
                     flush=True,
                 )
             raise Stopped(128 + number)
+
+
+def environments() -> list[SLURMEnvironment]:
+    """Return the Trainer's view of SLURM, if it runs there, without what it would do on a signal.
+
+    It would write a checkpoint of its own, put the job back in the queue, and read that checkpoint
+    in place of ours. Who puts a job back is the script that started it.
+    """
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager

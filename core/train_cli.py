@@ -36,7 +36,7 @@ from core.ema import PowerEMA
 from core.files import new_file
 from core.module import TrainedModule
 from core.plain import with_tags
-from core.preemption import StopOnSignal, signals_given_back
+from core.preemption import StopOnSignal, environments, signals_given_back
 from core.saving import Saver
 from core.sharding import NAME, FullyShard, check_rule
 
@@ -66,7 +66,11 @@ class TrainCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             parser_class=strict(LightningArgumentParser),
-            trainer_defaults={"logger": False, "enable_checkpointing": False},
+            trainer_defaults={
+                "logger": False,
+                "enable_checkpointing": False,
+                "inference_mode": False,  # weights gathered under it could not be trained on
+            },
             parser_kwargs={"default_config_files": [str(DEFAULTS)]},
         )
         self.fit_run()
@@ -111,7 +115,7 @@ class TrainCLI(LightningCLI):
         kwargs |= {
             "callbacks": callbacks,
             "logger": [log, TensorBoardLogger(out, "", "tensorboard")],
-            "plugins": [AtomicCheckpointIO()],
+            "plugins": [AtomicCheckpointIO(), *environments()],
             "enable_progress_bar": sys.stderr.isatty(),
             "default_root_dir": out,
         }
@@ -120,14 +124,8 @@ class TrainCLI(LightningCLI):
     def fit_run(self) -> None:
         """Write the configuration, load what was asked for, and train."""
         out = Path(self.config.out)
-        out.mkdir(parents=True, exist_ok=True)
-        kept = self.config.clone()
-        kept.resume = kept.init = None
-        with new_file(out / "config.yaml") as file:
-            # jsonargparse drops the name of a chosen type, without which it cannot be read back.
-            dumped = yaml.safe_load(self.parser.dump(kept))
-            dumped["model"] = with_tags(dumped["model"], describe(self.model)["init"])
-            file.write_text(yaml.safe_dump(dumped, sort_keys=False))
+        if self.trainer.is_global_zero:
+            self._write_config(out)
         kind = self.model.kind
         check_rule(self.trainer.strategy, self.model.optim)
         if self.config.init:
@@ -148,6 +146,16 @@ class TrainCLI(LightningCLI):
                     f" ({str(error).rpartition('] ')[2]}); go on with --resume {out}/last.ckpt"
                 ) from error
             raise
+
+    def _write_config(self, out: Path) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        kept = self.config.clone()
+        kept.resume = kept.init = None
+        with new_file(out / "config.yaml") as file:
+            # jsonargparse drops the name of a chosen type, without which it cannot be read back.
+            dumped = yaml.safe_load(self.parser.dump(kept))
+            dumped["model"] = with_tags(dumped["model"], describe(self.model)["init"])
+            file.write_text(yaml.safe_dump(dumped, sort_keys=False))
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

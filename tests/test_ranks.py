@@ -4,75 +4,10 @@ Float32 sums in another order differ in their last bits: tolerances are absolute
 order 1 after five steps.
 """
 
-import csv
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import torch
 
 from core.checkpoint import read_checkpoint
-from tests.training import TRAINERS
-
-GLOBAL_BATCH = 6
-TOLERANCE = 1e-6
-ROOT = Path(__file__).resolve().parents[1]
-EVERY = (
-    "--model.optim.schedule.decay=0", "--save_every=1", "--samples=1", "--trainer.accelerator=cpu",
-    "--trainer.val_check_interval=3", "--trainer.log_every_n_steps=1",
-)  # fmt: skip
-
-
-def options(name, world, out, ranks):
-    trainer = TRAINERS[name]
-    argv = [f"--data.root={world}", f"--out={out}", *trainer.options, *EVERY]
-    if trainer.embeddings:
-        argv.append(f"--data.embeddings={world / 'embeddings'}")
-    argv.append(f"--data.batch_size={GLOBAL_BATCH // ranks}")
-    return [*argv, f"--trainer.devices={ranks}", *(["--trainer.strategy=ddp"] if ranks > 1 else [])]
-
-
-def launch(module, world, out, ranks, *more, name="image"):
-    """Train by the command, which starts the other ranks itself."""
-    words = [*module.split(), *options(name, world, out, ranks), *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, env=environment, timeout=300,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def trained(module, world, out, ranks, *more, name="image"):
-    done = launch(module, world, out, ranks, *more, name=name)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return read_checkpoint(out / "last.ckpt"), losses(out)
-
-
-def losses(out):
-    with (out / "metrics.csv").open(newline="") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-
-
-def assert_alike(one, other):
-    for part in ("state_dict", "ema"):
-        for name, value in one[0][part].items():
-            torch.testing.assert_close(
-                other[0][part][name], value, atol=TOLERANCE, rtol=0, msg=f"{part} {name}"
-            )
-    for row, again in zip(one[1], other[1], strict=True):
-        assert again == pytest.approx(row, abs=1e-5)
-
-
-def flat(state):
-    """Return the moments of all parameters by name."""
-    return {
-        f"{name} of {parameter}": value
-        for parameter, moments in state.items()
-        for name, value in moments.items()
-        if isinstance(value, torch.Tensor)
-    }
+from tests.ranks import assert_alike, assert_same_losses, assert_same_moments, launch, trained
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +41,8 @@ def test_contrastive_training_with_gathered_negatives_is_that_of_one_process(tin
                 "--trainer.max_steps=3", name="alignment")
         for ranks in (1, 2)
     )  # fmt: skip
-    for row, again in zip(one[1], two[1], strict=True):
-        assert again == pytest.approx(row, abs=1e-5)
-    # The moments are what gradients add up to; the updates made of them, of unit length, magnify
-    # the last bits of the smallest.
-    ours, theirs = (flat(run[0]["optimizer_states"][0]["state"]) for run in (one, two))
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, atol=2e-7, rtol=1e-4, msg=name)
+    assert_same_losses(one, two)
+    assert_same_moments(one, two)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
