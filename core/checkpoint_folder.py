@@ -75,7 +75,13 @@ def read_folder(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if a file is missing or changed, or the folder is of another layout.
     """
-    plain, *ranks = (_read(path / name, digest) for name, digest in read_index(path).items())
+    files = read_index(path)
+    try:
+        plain, *ranks = (_read(path / name, digest) for name, digest in files.items())
+    except ValueError:
+        if read_index(path) == files:
+            raise
+        return read_folder(path)  # a run that goes on has put the next one here meanwhile
     return _with_rows(plain, lambda name: torch.cat([rows[name] for rows in ranks]))
 
 

@@ -32,6 +32,10 @@ class PowerEMA(L.Callback):
         self.average: dict[str, Tensor] = {}
         self.step = 0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Follow the weights to their device, on which they are not yet when a run resumes."""
+        self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Fold the new weights in, once an optimiser step."""
         if trainer.global_step == self.step:
@@ -75,11 +79,8 @@ class PowerEMA(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take the average up again on resume."""
-        own, device = trainable(pl_module), pl_module.device
-        self.average = {
-            name: rows_like(own.get(name), value.to(device))
-            for name, value in checkpoint.get("ema", {}).items()
-        }
+        own, average = trainable(pl_module), checkpoint.get("ema", {})
+        self.average = {name: rows_like(own.get(name), value) for name, value in average.items()}
         self.step = checkpoint.get("ema_step", 0)
 
 

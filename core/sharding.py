@@ -65,12 +65,7 @@ class FullyShard(ModelParallelStrategy):
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
     ) -> None:
         """Write a folder, every rank its rows."""
-        path = Path(filepath)
-        if path.is_file():
-            raise ValueError(
-                f"{path} is a file of a run that was not sharded; choose another --out"
-            )
-        write_folder(checkpoint, path, self.global_rank, self._gather)
+        write_folder(checkpoint, Path(filepath), self.global_rank, self._gather)
 
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
@@ -149,6 +144,16 @@ def rows_like(parameter: Tensor | None, value: Any) -> Any:
 def whole(value: Tensor) -> Tensor:
     """Return a tensor with the rows of all ranks; all of them must ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def check_form(strategy: Strategy, checkpoint: Path) -> None:
+    """Raise if a run would put a file where a folder is, or the other way round."""
+    if checkpoint.exists() and checkpoint.is_dir() != isinstance(strategy, FullyShard):
+        here = "a folder of a sharded run" if checkpoint.is_dir() else "a file of one process"
+        raise ValueError(
+            f"{checkpoint} is {here}, which this run's other form cannot replace in one move;"
+            " choose another --out (--resume takes both)"
+        )
 
 
 def check_rule(strategy: Strategy, optim: OptimConfig) -> None:

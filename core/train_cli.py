@@ -38,7 +38,7 @@ from core.module import TrainedModule
 from core.plain import with_tags
 from core.preemption import StopOnSignal, environments, signals_given_back
 from core.saving import Saver
-from core.sharding import NAME, FullyShard, check_rule
+from core.sharding import NAME, FullyShard, check_form, check_rule
 
 DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
@@ -123,17 +123,15 @@ class TrainCLI(LightningCLI):
 
     def fit_run(self) -> None:
         """Write the configuration, load what was asked for, and train."""
-        out = Path(self.config.out)
+        out, kind = Path(self.config.out), self.model.kind
+        check_rule(self.trainer.strategy, self.model.optim)
+        check_form(self.trainer.strategy, out / "last.ckpt")
         if self.trainer.is_global_zero:
             self._write_config(out)
-        kind = self.model.kind
-        check_rule(self.trainer.strategy, self.model.optim)
         if self.config.init:
             load_weights(self.model, read_checkpoint(self.config.init, kind))
         if self.config.resume:
-            checkpoint = read_checkpoint(self.config.resume, kind)
-            check_weights(self.model, checkpoint["state_dict"])
-            self.trainer.loggers[0].take_up(checkpoint["global_step"] - 1)  # pyright: ignore[reportAttributeAccessIssue]
+            self._check_resumed(self.config.resume, kind)
         try:
             with signals_given_back():
                 self.trainer.fit(
@@ -146,6 +144,12 @@ class TrainCLI(LightningCLI):
                     f" ({str(error).rpartition('] ')[2]}); go on with --resume {out}/last.ckpt"
                 ) from error
             raise
+
+    def _check_resumed(self, path: str, kind: str) -> None:
+        """Refuse what does not fit before anything starts, and take up the log."""
+        checkpoint = read_checkpoint(path, kind)
+        check_weights(self.model, checkpoint["state_dict"])
+        self.trainer.loggers[0].take_up(checkpoint["global_step"] - 1)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _write_config(self, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)

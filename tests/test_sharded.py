@@ -204,6 +204,20 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_it_had_not_been(
     assert list(run.rglob("*.partial")) == []
 
 
+@pytest.mark.parametrize("strategy", ["fsdp2", "auto"])
+def test_a_run_is_not_put_where_checkpoints_of_the_other_form_are(
+    strategy, two, tiny_world, tmp_path, capsys
+):
+    if strategy == "auto":
+        shutil.copytree(two / "last.ckpt", tmp_path / "last.ckpt")
+    else:
+        (tmp_path / "last.ckpt").write_bytes(b"a file")
+    with pytest.raises(SystemExit) as stop:
+        TRAINERS["image"].run(tiny_world, tmp_path, *EVERY, f"--trainer.strategy={strategy}")
+    assert stop.value.code == 2
+    assert "choose another --out (--resume takes both)" in capsys.readouterr().err
+
+
 def test_muon_is_refused_in_one_line_that_says_the_way_out(tiny_world, tmp_path, capsys):
     options = [*EVERY, "--trainer.strategy=fsdp2", "--trainer.devices=2", "--trainer.max_steps=1"]
     with pytest.raises(SystemExit) as stop:

@@ -80,6 +80,13 @@ def test_swapping_twice_changes_nothing_and_frozen_weights_take_no_part():
     assert average(ema) == held
 
 
+def test_an_average_that_was_read_follows_the_weights_to_their_device():
+    ema, module = PowerEMA(), Weights().to("meta")
+    ema.on_load_checkpoint(Mock(spec=L.Trainer), module, {"ema": {"learnt": torch.zeros(3)}})
+    ema.on_train_start(Mock(spec=L.Trainer), module)
+    assert ema.average["learnt"].is_meta
+
+
 def test_a_resumed_average_goes_on_as_if_there_had_been_no_break():
     whole, broken, module = PowerEMA(), PowerEMA(), Weights()
     for step in range(1, 5):
