@@ -63,7 +63,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint, a folder that ranks wrote among them."""
         if Path(path).is_dir():
             return read_folder(Path(path))
-        return super().load_checkpoint(path, map_location, weights_only)
+        return super().load_checkpoint(Path(path), map_location, weights_only)
 
 
 def describe(module: Any) -> dict[str, Any]:

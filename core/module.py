@@ -44,15 +44,14 @@ class TrainedModule(L.LightningModule):
         names = inspect.signature(type(self).__init__).parameters.keys() - ignored
         self.hparams.update({n: frame.f_locals[n] for n in names})  # pyright: ignore[reportOptionalMemberAccess]
 
-    def log(
-        self, name: str, value: Any, *, batch_size: int | None = None, **options: Any
-    ) -> None:
+    def log(self, name: str, value: Any, *, batch_size: int | None = None, **options: Any) -> None:
         """Log a value's mean over all ranks; one of no samples counts for nothing, a nan too."""
         if batch_size is not None:
             value = value if batch_size else 0.0
             # As a whole number it would be averaged over the ranks, and lose what is left over.
             options["batch_size"] = float(batch_size)
-        super().log(name, value, **(options | {"sync_dist": True}))
+        options["sync_dist"] = True
+        super().log(name, value, **options)
 
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""

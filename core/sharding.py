@@ -49,7 +49,10 @@ class FullyShard(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         """Connect the ranks, all of which share the batches and none a matrix product."""
-        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        self._data_parallel_size, self._tensor_parallel_size = (
+            self.num_nodes * self.num_processes,
+            1,
+        )
         super().setup_environment()
 
     def lightning_module_state_dict(self) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 #!/bin/bash
-# One node's share of a run on several; start it on each node with the same words:
+# One node's share of a run on several; start it on each of them with the same words:
 #
 #     NODES=2 GPUS=8 HEAD=node0:29500 docs/torchrun.sh image.train \
-#         --config configs/image/world_gpu.yaml --model.optim.rule=core.optim.AdamW \
-#         --trainer.strategy=fsdp2 --out runs/image
+#         --config configs/image/world_gpu.yaml --out runs/image
 #
 # HEAD is the first node's name and a free port there. One node alone needs neither NODES nor HEAD.
 set -eu

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -55,13 +54,11 @@ def tell(rank, number):
     return arm
 
 
-@pytest.mark.parametrize(
-    "strategy", ["fsdp2", pytest.param("ddp", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_slurms_signal_saves_the_job_which_its_script_puts_back(
     strategy, whole, tiny_world, tmp_path, monkeypatch
 ):
-    """One of two nodes is told; Lightning's own answer, a checkpoint and scontrol, must not come."""
+    """One of two nodes is told; the Trainer's own answer, by scontrol and a file, must not come."""
     called, run = tmp_path / "called", tmp_path / "run"
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(f"#!/bin/sh\necho $* >> {called}\n")
@@ -104,4 +101,106 @@ def test_torchrun_trains_on_nodes_what_one_process_trains(
     argv += [f"--trainer.num_nodes={nodes}", f"--trainer.devices={each}"]
     words = [f"--nproc-per-node={each}", "-m", "image.train", *argv]
     assert run_torchrun(words, nodes) == [0] * nodes
+    assert_alike(whole, left(tmp_path))
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with stand-ins for python, srun and scontrol, which note their words."""
+    for name, code in (("python", 0), ("srun", "${CODE:-0}"), ("scontrol", 0)):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/bash\nprintf "%q " "$@" > {tmp_path}/{name}.txt\nexit {code}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "4242")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "8")
+    return tmp_path
+
+
+def shown(script):
+    """Return the command lines of a script that the page and the script itself show."""
+    page, own = ((DOCS / name).read_text() for name in ("cluster.md", script))
+    own = re.sub(r"^# *", "", own, flags=re.MULTILINE)
+    text = (page + own).replace("\\\n", " ")
+    return re.findall(rf"^(.*?)docs/{re.escape(script)} (\w+\.train .*)$", text, re.MULTILINE)
+
+
+def start(script, words, desk, **environment):
+    command = ["bash", str(DOCS / script), *words]
+    return subprocess.run(
+        command, cwd=desk, env=os.environ | environment, check=False, capture_output=True, text=True
+    )
+
+
+def understood(words, monkeypatch):
+    """Parse the options of a training command as it would."""
+    from core import train_cli
+
+    for step in ("before_instantiate_classes", "instantiate_classes", "fit_run"):
+        monkeypatch.setattr(train_cli.TrainCLI, step, lambda self: None)
+    monkeypatch.chdir(ROOT)
+    assert words[0] == "image.train"
+    return train_cli.TrainCLI(image.ImageModule, image.ImageData, words[1:]).config
+
+
+@pytest.mark.parametrize("name", ["train.sbatch", "torchrun.sh"])
+def test_a_script_is_shell_that_can_be_read(name):
+    assert subprocess.run(["bash", "-n", DOCS / name], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("line", [words for _, words in shown("train.sbatch")])
+def test_a_shown_job_is_a_run_on_all_its_nodes(line, desk, monkeypatch):
+    assert start("train.sbatch", shlex.split(line), desk).returncode == 0
+    words = shlex.split((desk / "srun.txt").read_text())
+    config = understood(words[words.index("-m") + 1 :], monkeypatch)
+    assert (config.trainer.num_nodes, config.trainer.devices) == (2, 8)
+    assert config.out == "runs/image"
+    assert config.resume is None
+
+
+@pytest.mark.parametrize(("before", "line"), shown("torchrun.sh"))
+def test_a_shown_torchrun_is_a_run_on_all_its_nodes(before, line, desk, monkeypatch):
+    told = dict(word.split("=") for word in shlex.split(before))
+    assert start("torchrun.sh", shlex.split(line), desk, **told).returncode == 0
+    words = shlex.split((desk / "python.txt").read_text())
+    assert words[: words.index("--rdzv-id")] == [
+        "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "8",
+    ]  # fmt: skip
+    config = understood(words[words.index("-m", 1) + 1 :], monkeypatch)
+    assert (config.trainer.num_nodes, config.trainer.devices) == (2, 8)
+
+
+@pytest.mark.parametrize("option", [["--out", "runs/a"], ["--out=runs/a"]])
+def test_a_job_goes_on_from_its_checkpoint_and_is_put_back_when_its_time_was_over(option, desk):
+    (desk / "runs" / "a" / "last.ckpt").mkdir(parents=True)
+    done = start("train.sbatch", ["image.train", *option], desk, CODE="138")
+    assert done.returncode == 138
+    assert "--resume runs/a/last.ckpt" in (desk / "srun.txt").read_text()
+    assert (desk / "scontrol.txt").read_text().split() == ["requeue", "4242"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 143])
+def test_a_job_that_ended_otherwise_is_not_put_back(code, desk):
+    done = start("train.sbatch", ["image.train", "--out", "runs/a"], desk, CODE=str(code))
+    assert done.returncode == code
+    assert not (desk / "scontrol.txt").exists()
+
+
+def test_a_job_without_a_folder_is_refused(desk):
+    done = start("train.sbatch", ["image.train"], desk)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the run has no folder to go on in; name it with --out FOLDER\n",
+    )
+
+
+@pytest.mark.slow
+def test_the_torchrun_script_trains(whole, tiny_world, tmp_path, monkeypatch):
+    for name, value in (ENVIRONMENT | {"GPUS": "2", "PYTHON": sys.executable}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEAD", f"127.0.0.1:{free_port()}")
+    words = ["image.train", *options("image", tiny_world, tmp_path, 2, "fsdp2"), STEPS]
+    done = start("torchrun.sh", words, ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert_alike(whole, left(tmp_path))

@@ -103,9 +103,7 @@ def die_at(monkeypatch, nth):
 
 
 @pytest.mark.parametrize("before", [None, 1])
-def test_a_save_that_dies_anywhere_leaves_the_old_checkpoint_or_the_new_one(
-    mesh, tmp_path, before
-):
+def test_a_save_that_dies_anywhere_leaves_the_old_checkpoint_or_the_new_one(mesh, tmp_path, before):
     path, seen = tmp_path / "last.ckpt", []
     for nth in range(1, 1000):
         if before:
