@@ -34,6 +34,16 @@ def whole(tiny_world, tmp_path_factory):
     return trained_here("image", tiny_world, tmp_path_factory.mktemp("whole"), STEPS)
 
 
+@pytest.fixture
+def scontrol(tmp_path, monkeypatch):
+    """The file that a stand-in for scontrol writes when it is called."""
+    called, program = tmp_path / "called", tmp_path / "scontrol"
+    program.write_text(f"#!/bin/sh\necho $* >> {called}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return called
+
+
 def left(out):
     return read_checkpoint(out / "last.ckpt"), losses(out)
 
@@ -56,14 +66,10 @@ def tell(rank, number):
 
 @pytest.mark.parametrize("strategy", ["fsdp2", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_slurms_signal_saves_the_job_which_its_script_puts_back(
-    strategy, whole, tiny_world, tmp_path, monkeypatch
+    strategy, whole, tiny_world, tmp_path, scontrol
 ):
     """One of two nodes is told; the Trainer's own answer, by scontrol and a file, must not come."""
-    called, run = tmp_path / "called", tmp_path / "run"
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f"#!/bin/sh\necho $* >> {called}\n")
-    scontrol.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = tmp_path / "run"
     codes = forked(
         "image", tiny_world, run, slurm(2), *TWO_NODES, STEPS,
         strategy=strategy, arm=tell(1, signal.SIGUSR1),
@@ -75,8 +81,28 @@ def test_slurms_signal_saves_the_job_which_its_script_puts_back(
     codes = forked("image", tiny_world, run, slurm(2), *TWO_NODES, STEPS, resume, strategy=strategy)
     assert codes == [0, 0]
     assert_alike(whole, left(run))
-    assert not called.exists()
+    assert not scontrol.exists()
     assert list(run.rglob("hpc_ckpt*")) == []
+
+
+def test_slurms_signal_before_the_first_step_leaves_nothing_and_calls_nobody(
+    tiny_world, tmp_path, scontrol
+):
+    load = image.ImageData.train_dataloader
+
+    def arm(own):
+        def told(self):
+            if own == 1:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return load(self)
+
+        image.ImageData.train_dataloader = told
+
+    run = tmp_path / "run"
+    codes = forked("image", tiny_world, run, slurm(2), *TWO_NODES, STEPS, arm=arm)
+    assert codes == [2, -signal.SIGUSR1]
+    assert not scontrol.exists()
+    assert list(run.rglob("*.ckpt")) == []
 
 
 def run_torchrun(words, nodes):
@@ -154,7 +180,7 @@ def test_a_shown_job_is_a_run_on_all_its_nodes(line, desk, monkeypatch):
     assert start("train.sbatch", shlex.split(line), desk).returncode == 0
     words = shlex.split((desk / "srun.txt").read_text())
     config = understood(words[words.index("-m") + 1 :], monkeypatch)
-    assert (config.trainer.num_nodes, config.trainer.devices) == (2, 8)
+    assert (config.trainer.num_nodes, int(config.trainer.devices)) == (2, 8)
     assert config.out == "runs/image"
     assert config.resume is None
 
@@ -168,7 +194,7 @@ def test_a_shown_torchrun_is_a_run_on_all_its_nodes(before, line, desk, monkeypa
         "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "8",
     ]  # fmt: skip
     config = understood(words[words.index("-m", 1) + 1 :], monkeypatch)
-    assert (config.trainer.num_nodes, config.trainer.devices) == (2, 8)
+    assert (config.trainer.num_nodes, int(config.trainer.devices)) == (2, 8)
 
 
 @pytest.mark.parametrize("option", [["--out", "runs/a"], ["--out=runs/a"]])
