@@ -2,9 +2,11 @@
 
 import csv
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from tests.training import TRAINERS
 
 GLOBAL_BATCH = 6
 TOLERANCE = 1e-6
+LIMIT = 120
+"""Seconds after which ranks that have not ended never will."""
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 EVERY = (
@@ -67,7 +71,8 @@ def forked(name, world, out, places, *more, strategy="fsdp2", arm=lambda rank: N
         if not child:
             train_and_exit(name, argv, Path(f"{out}.log"), place, lambda rank=rank: arm(rank))
         children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    limit = time.monotonic() + LIMIT
+    return [exit_status(child, limit) for child in children]
 
 
 def train_and_exit(name, argv, log, place, arm):
@@ -86,6 +91,18 @@ def train_and_exit(name, argv, log, place, arm):
     except BaseException:
         traceback.print_exc()
     os._exit(code)
+
+
+def exit_status(child, limit):
+    """Wait for a child; one still there at the limit is ended, as ranks may wait forever."""
+    done, status = os.waitpid(child, os.WNOHANG)
+    while not done and time.monotonic() < limit:
+        time.sleep(0.02)
+        done, status = os.waitpid(child, os.WNOHANG)
+    if not done:
+        os.kill(child, signal.SIGKILL)
+        status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status)
 
 
 def torchrun(ranks):
