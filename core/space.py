@@ -220,7 +220,7 @@ def _number(name: str, value: Any, kind: str) -> float | int:
     return int(number)
 
 
-def _check_range(low: float, high: float, log: bool) -> None:
+def _check_range(low: float | int, high: float | int, log: bool) -> None:
     if low >= high:
         raise ValueError(f"low is {low} but must be below high, which is {high}")
     if log and low <= 0:

@@ -167,7 +167,8 @@ class Ledger:
         if now < self.beats.get(trial.number, 0.0) + BEAT:
             return True
         self.beats[trial.number] = now
-        if self.frozen(trial).user_attrs["owner"] != _me():
+        known = self.frozen(trial)
+        if known.state.is_finished() or known.user_attrs["owner"] != _me():
             return False
         trial.set_user_attr("beat", now)
         return True

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from core.files import new_file
 from core.space import overlay
@@ -68,13 +68,17 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     seconds = round(trial.duration.total_seconds(), 1) if trial.duration else None
     return {
         "number": trial.number,
-        "state": trial.state.name.lower(),
+        "state": _state(trial),
         "value": trial.value,
         "validations": len(trial.intermediate_values),
         "seconds": seconds,
         **trial.params,
         "error": trial.user_attrs.get("error"),
     }
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
 
 def _write_best(best: FrozenTrial, plan: Plan) -> None:
@@ -92,7 +96,7 @@ def _print(
     shares: dict[str, float],
     plan: Plan,
 ) -> None:
-    states = [trial.state.name.lower() for trial in trials]
+    states = [_state(trial) for trial in trials]
     print(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)))
     rows = [("trial", plan.objective.column, *plan.space)]
     rows += [

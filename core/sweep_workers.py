@@ -19,6 +19,19 @@ POLL = 0.5
 """Seconds between looks at a trial's metrics."""
 
 
+def share(worker: int, workers: int) -> dict[str, str]:
+    """Return the environment of a worker's trials: its share of the cores, one of several GPUs.
+
+    A number of threads that the environment already has stays.
+    """
+    cores = str(max(1, usable_cores() // workers))
+    shared = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", cores)}
+    gpus = visible_gpus()
+    if workers > 1 and len(gpus) > 1:
+        shared["CUDA_VISIBLE_DEVICES"] = gpus[worker % len(gpus)]
+    return shared
+
+
 class Workers:
     """Threads that take trials until all are done."""
 
@@ -63,7 +76,7 @@ class Workers:
         finished = False
         try:
             arguments = self.plan.recipe.arguments(trial.params)
-            with launch(arguments, folder, self._share(worker)) as run:
+            with launch(arguments, folder, share(worker, self.count)) as run:
                 finished = self._follow(trial, run)
         finally:
             if not finished:
@@ -99,7 +112,7 @@ class Workers:
         new = [(index, value) for index, value in values if index not in known]
         for index, value in new:
             trial.report(value, index)
-        return bool(new) and trial.should_prune()
+        return bool(new) and bool(trial.should_prune())  # some pruners answer as numpy does
 
     def _settle(self, trial: Trial, run: Run) -> None:
         """Tell the study what came of a run that ended by itself."""
@@ -142,15 +155,6 @@ class Workers:
     def _say(self, trial: Trial, what: str) -> None:
         done = f"{self.ledger.done()} of {self.plan.count} done"
         print(f"trial {trial.number} ({done}): {what}", flush=True)
-
-    def _share(self, worker: int) -> dict[str, str]:
-        """Return the environment of a worker's trials: its share of the cores, its GPU."""
-        cores = str(max(1, usable_cores() // self.count))
-        share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", cores)}
-        gpus = visible_gpus()
-        if self.count > 1 and len(gpus) > 1:
-            share["CUDA_VISIBLE_DEVICES"] = gpus[worker % len(gpus)]
-        return share
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

@@ -52,7 +52,8 @@ def launch(
     Ctrl-C reaches the sweep alone, which asks it to save.
     """
     command = [*arguments, "--out", str(folder)]
-    end_orphans(folder)
+    if folder.exists():
+        end_orphans(folder)
     told, last = folder / "command.json", folder / "last.ckpt"
     resume = told.is_file() and json.loads(told.read_text()) == command and last.is_file()
     if not resume:
