@@ -7,8 +7,10 @@ queue, and whoever takes it next goes on with its folder.
 
 import fcntl
 import os
+import re
 import socket
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,15 +23,14 @@ import psutil
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.draws import SURPLUS, counted, distribution, place, sampling
 from core.sweep_plan import Plan, Search
-from core.trial import wall_clock
 
-GRACE = 120.0
-"""Seconds without a sign of life after which a worker on another machine counts as dead."""
+GRACE = 600.0
+"""Seconds without a sign of life after which a worker on another machine counts as dead; more than
+the patience with a trainer that saves."""
 BEAT = 10.0
 """Seconds between signs of life."""
 
@@ -49,24 +50,22 @@ def open_storage(url: str) -> RDBStorage:
     """Open or make a study's database, by the URL of SQLAlchemy."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # Several processes write into one file: they wait for each other.
+    more = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     try:
-        file = database(url)
-        if file is None:
-            return RDBStorage(url)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes write into one file: they wait for each other.
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(url, engine_kwargs=more)
     except (SQLAlchemyError, ImportError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        line = str(error).splitlines()[0]
+        shown = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", url)
         raise ValueError(
-            f"storage {url!r} cannot be opened ({line}); write a URL such as sqlite:///runs/study.db"
+            f"storage {shown!r} cannot be opened ({str(error).splitlines()[0]});"
+            " write a URL such as sqlite:///runs/study.db"
         ) from None
 
 
 def database(url: str) -> Path | None:
     """Return the file of an SQLite database, or nothing if it is a server's."""
-    path = make_url(url).database if url.startswith("sqlite") else None
-    return Path(path) if path else None
+    found = re.match(r"sqlite(\+\w+)?:///([^?]+)", url)
+    return Path(found[2]) if found else None
 
 
 class Ledger:
@@ -78,30 +77,32 @@ class Ledger:
         Raises:
             ValueError: if it was begun with another trainer, option, space and so on.
         """
-        self.plan, self.name, self.storage = plan, name, open_storage(url)
+        self.plan, self.name, self.me = plan, name, _me()
         file = database(url)
         self.lock = (file or plan.out / "study").with_suffix(".lock")
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
         self.local = file is not None
         self.threads = threading.Lock()
         self.beats: dict[int, float] = {}
-        self.study = optuna.create_study(
-            storage=self.storage,
-            study_name=name,
-            direction=plan.objective.direction,
-            sampler=sampling(plan.search, plan.space),
-            pruner=pruning(plan.search),
-            load_if_exists=True,
-        )
-        self.id = self._agree(plan.identity())
+        with self._alone():
+            self.storage = open_storage(url)
+            self.study = optuna.create_study(
+                storage=self.storage,
+                study_name=name,
+                direction=plan.objective.direction,
+                sampler=sampling(plan.search, plan.space),
+                pruner=pruning(plan.search),
+                load_if_exists=True,
+            )
+            self.id = self._agree(plan.identity())
 
     def _agree(self, identity: Mapping[str, Any]) -> str:
         """Return the study's own id, after checking that it is the same search."""
-        with self._alone():
+        stored = self.study.user_attrs
+        if "identity" not in stored:
+            self.study.set_user_attr("id", uuid.uuid4().hex)
+            self.study.set_user_attr("identity", dict(identity))
             stored = self.study.user_attrs
-            if "identity" not in stored:
-                self.study.set_user_attr("id", uuid.uuid4().hex)
-                self.study.set_user_attr("identity", dict(identity))
-                stored = self.study.user_attrs
         for key, value in identity.items():
             if stored["identity"].get(key) != value:
                 raise ValueError(
@@ -123,9 +124,8 @@ class Ledger:
         with self._alone():
             self._release_lost()
             trials = self.trials()
-            if len(trials) == self.plan.count and not any(
-                t.state == TrialState.WAITING for t in trials
-            ):
+            waiting = any(trial.state == TrialState.WAITING for trial in trials)
+            if len(trials) == self.plan.count and not waiting:
                 return None
             space = {name: distribution(values) for name, values in self.plan.space.items()}
             trial = self.study.ask(space)
@@ -133,7 +133,7 @@ class Ledger:
                 trial.set_user_attr(SURPLUS, True)
                 self.study.tell(trial, state=TrialState.FAIL)
                 return None
-            trial.set_user_attr("owner", _me())
+            trial.set_user_attr("owner", self.me)
             self.beat(trial)
             return trial
 
@@ -163,12 +163,12 @@ class Ledger:
 
         A machine that slept longer than `GRACE` may find that another took its trial over.
         """
-        now = wall_clock()
+        now = time.time()
         if now < self.beats.get(trial.number, 0.0) + BEAT:
             return True
         self.beats[trial.number] = now
         known = self.frozen(trial)
-        if known.state.is_finished() or known.user_attrs["owner"] != _me():
+        if known.state.is_finished() or known.user_attrs["owner"] != self.me:
             return False
         trial.set_user_attr("beat", now)
         return True
@@ -191,11 +191,9 @@ class Ledger:
         if owner is not None and owner["host"] == socket.gethostname():
             return not _lives(owner)
         if owner is None and self.local:
-            return (
-                True  # killed between taking it and saying so: no other is there, we hold the lock
-            )
+            return True  # killed before it said whose it is: we hold the lock, so none is about to
         begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        return wall_clock() > trial.user_attrs.get("beat", begun) + GRACE
+        return time.time() > trial.user_attrs.get("beat", begun) + GRACE
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -206,17 +204,14 @@ class Ledger:
 
 
 def _me() -> dict[str, Any]:
-    process = psutil.Process()
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": process.create_time(),
-    }
+    started = psutil.Process().create_time()
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
 
 
 def _lives(owner: Mapping[str, Any]) -> bool:
     """Tell whether a process of this machine is the one that took a trial."""
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
+        # Clocks are set now and then, and with them what the system says of when it began.
+        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 10
     except psutil.NoSuchProcess:
         return False

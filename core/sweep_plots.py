@@ -51,7 +51,7 @@ def draw_history(trials: Sequence[FrozenTrial], plan: Plan, path: Path) -> None:
         numbers = [t.number for t in whole]
         axes[0].plot(numbers, better.accumulate(values), color=ACCENT, drawstyle="steps-post")
         axes[0].plot(numbers, values, "o", color=ACCENT, markersize=4.5, label="complete")
-        pruned = [t.number for t in ended], [t.value for t in ended]
+        pruned = [t.number for t in ended], np.array([t.value for t in ended], float)
         axes[0].plot(*pruned, "o", color=SOFT, fillstyle="none", markersize=4.5, label="pruned")
         axes[0].set_xlabel("trial", color=SOFT)
         axes[0].set_title(f"{plan.objective.column}, and the best so far", fontsize=9, loc="left")

@@ -158,8 +158,8 @@ class Workers:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the sweep in order: trials save and wait to be taken up."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """Let Ctrl-C and such end the sweep in order: trials save and wait to be taken up."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self.note) for number in numbers}
         try:
             yield

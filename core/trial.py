@@ -1,6 +1,5 @@
 """One trial of a sweep: a trainer in a process and a folder of its own, watched from outside."""
 
-import contextlib
 import csv
 import json
 import os
@@ -8,9 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -104,10 +102,10 @@ def end_orphans(folder: Path) -> None:
     """Stop trainers that write into a folder and whose sweep was killed."""
     orphans = [p for p in psutil.process_iter(["cmdline"]) if _writes_into(p, folder)]
     for orphan in orphans:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess):
             orphan.terminate()
     for orphan in psutil.wait_procs(orphans, PATIENCE)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess):
             orphan.kill()
 
 
@@ -138,8 +136,3 @@ def _read_metrics(folder: Path) -> list[dict[str, str]]:
 def has_begun(folder: Path) -> bool:
     """Tell whether a run took a step, so that its options are known to be right."""
     return (folder / "progress.json").is_file()
-
-
-def wall_clock() -> float:
-    """Return the seconds since 1970, by which machines tell each other that they live."""
-    return time.time()
