@@ -123,13 +123,8 @@ def combinations(space: Space) -> list[dict[str, Value]]:
     return [dict(zip(space, row, strict=True)) for row in product(*grids)]
 
 
-def words(values: Mapping[str, Value]) -> list[str]:
-    """Return the options of a command line: `--name=value` each."""
-    return [f"--{name}={_word(value)}" for name, value in values.items()]
-
-
-def overlay(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Nest dotted names, as a configuration file has them."""
+def to_yaml(values: Mapping[str, Value]) -> str:
+    """Return a configuration file that holds these options: dotted names are nested."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         *groups, last = name.split(".")
@@ -137,7 +132,7 @@ def overlay(values: Mapping[str, Value]) -> dict[str, Any]:
         for group in groups:
             place = place.setdefault(group, {})
         place[last] = value
-    return nested
+    return yaml.safe_dump(nested, sort_keys=False)
 
 
 def plain(space: Space) -> dict[str, Any]:
@@ -225,9 +220,3 @@ def _check_range(low: float | int, high: float | int, log: bool) -> None:
         raise ValueError(f"low is {low} but must be below high, which is {high}")
     if log and low <= 0:
         raise ValueError(f"low is {low} but a log range begins above 0")
-
-
-def _word(value: Value) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

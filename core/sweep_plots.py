@@ -26,7 +26,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw_importance(shares: Mapping[str, float], column: str, path: Path) -> None:
+def draw_importance(shares: Mapping[str, float], of: str, path: Path) -> None:
     """Draw how much of the objective's variance each option explains."""
     names = sorted(shares, key=lambda name: shares[name])
 
@@ -35,7 +35,7 @@ def draw_importance(shares: Mapping[str, float], column: str, path: Path) -> Non
         for row, name in enumerate(names):
             axes[0].text(shares[name], row, f" {shares[name]:.2f}", va="center", color=SOFT)
         axes[0].set_xlim(0, 1.1 * max(shares.values()))
-        axes[0].set_title(f"share of the variance of {column} (fANOVA)", fontsize=9, loc="left")
+        axes[0].set_title(f"share of the variance of {of} (fANOVA)", fontsize=9, loc="left")
 
     _save(draw, 1, (6.0, 0.7 + 0.34 * len(names)), path)
 

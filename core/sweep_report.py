@@ -5,17 +5,16 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from core.files import new_file
-from core.space import overlay
+from core.space import to_yaml
 from core.sweep_plan import Plan
 from core.sweep_plots import best_of, draw_history, draw_importance, draw_slices
 
-LEAST = 4
+LEAST = 6
 """Complete trials below which importances are chance."""
 SHOWN = 5
 """Rows of the printed table."""
@@ -33,7 +32,9 @@ def write_report(study: Study, trials: Sequence[FrozenTrial], plan: Plan) -> Non
     draw_slices(trials, plan, plan.out / "slices.svg")
     shares = importances(study, best)
     if shares:
-        draw_importance(shares, plan.objective.column, plan.out / "importance.svg")
+        draw_importance(
+            shares, f"{plan.objective.column}, {len(best)} trials", plan.out / "importance.svg"
+        )
     _print(best, trials, shares, plan)
 
 
@@ -51,9 +52,8 @@ def importances(study: Study, whole: Sequence[FrozenTrial]) -> dict[str, float]:
 
 def command_of_best(plan: Plan) -> str:
     """Return the command that trains with the best values."""
-    told = [word for config in plan.recipe.configs for word in ("--config", config)]
-    told += ["--config", str(plan.out / "best.yaml"), *plan.recipe.options]
-    return shlex.join(["python", "-m", plan.recipe.trainer, *told, "--out", str(plan.out / "best")])
+    told = plan.recipe.command(plan.out / "best", str(plan.out / "best.yaml"))
+    return shlex.join(["python", "-m", *told])
 
 
 def _write_table(trials: Sequence[FrozenTrial], plan: Plan) -> None:
@@ -87,7 +87,7 @@ def _write_best(best: FrozenTrial, plan: Plan) -> None:
         f"# {command_of_best(plan)}\n"
     )
     with new_file(plan.out / "best.yaml") as file:
-        file.write_text(head + yaml.safe_dump(overlay(best.params), sort_keys=False))
+        file.write_text(head + to_yaml(best.params))
 
 
 def _print(
@@ -108,7 +108,7 @@ def _print(
         print("  ".join(word.rjust(width) for word, width in zip(row, widths, strict=True)))
     told = [f"{name} {share:.2f}" for name, share in shares.items()]
     few = f"unknown: it takes {LEAST} complete trials with different values, there are {len(best)}"
-    print(f"importance: {', '.join(told) or few}")
+    print(f"importance over {len(best)} trials: {', '.join(told) or few}")
     print(f"train with the best: {command_of_best(plan)}")
 
 

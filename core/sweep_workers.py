@@ -75,8 +75,8 @@ class Workers:
         folder = self.plan.out.resolve() / "trials" / f"{trial.number:04d}"
         finished = False
         try:
-            arguments = self.plan.recipe.arguments(trial.params)
-            with launch(arguments, folder, share(worker, self.count)) as run:
+            environment = share(worker, self.count)
+            with launch(self.plan.recipe, trial.params, folder, environment) as run:
                 finished = self._follow(trial, run)
         finally:
             if not finished:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from core.files import new_file
-from core.space import Value, words
+from core.space import Value, to_yaml
 
 PATIENCE = 300.0
 """Seconds that a trainer has to save before it is killed."""
@@ -34,30 +34,37 @@ class Recipe:
     options: tuple[str, ...] = ()
     """Overrides, with their dashes."""
 
-    def arguments(self, values: Mapping[str, Value]) -> list[str]:
-        """Return the command of a trial behind `python -m`, without its folder."""
-        configs = [word for config in self.configs for word in ("--config", config)]
-        return [self.trainer, *configs, *self.options, *words(values)]
+    def command(self, folder: Path, values: str) -> list[str]:
+        """Return what follows `python -m`, to train into a folder.
+
+        Args:
+            values: A configuration of what is searched. As options they would be fewer words, but
+                one of them resets its neighbours where these are a choice of several types.
+        """
+        configs = [word for config in (*self.configs, values) for word in ("--config", config)]
+        return [self.trainer, *configs, *self.options, "--out", str(folder)]
 
 
 @contextmanager
 def launch(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    recipe: Recipe, values: Mapping[str, Value], folder: Path, environment: Mapping[str, str]
 ) -> Iterator["Run"]:
     """Start a trial, or go on with one that was interrupted in this folder; at the end it stops.
 
-    A folder that another command began is emptied. The trainer has a session of its own, so that
+    A folder that was begun otherwise is emptied. The trainer has a session of its own, so that
     Ctrl-C reaches the sweep alone, which asks it to save.
     """
-    command = [*arguments, "--out", str(folder)]
+    command = recipe.command(folder, str(folder / "values.yaml"))
     if folder.exists():
         end_orphans(folder)
     told, last = folder / "command.json", folder / "last.ckpt"
-    resume = told.is_file() and json.loads(told.read_text()) == command and last.is_file()
+    begun = json.dumps({"command": command, "values": dict(values)}, indent=1)
+    resume = last.is_file() and told.is_file() and told.read_text() == begun
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    with new_file(told) as file:
-        file.write_text(json.dumps(command, indent=1))
+    for path, text in {told: begun, folder / "values.yaml": to_yaml(values)}.items():
+        with new_file(path) as file:
+            file.write_text(text)
     more = ["--resume", str(last)] if resume else []
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(

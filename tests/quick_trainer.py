@@ -12,8 +12,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import yaml
 
 from core.files import new_file
 
@@ -39,7 +43,21 @@ def main() -> None:
     parser.add_argument("--mode", default="plain", choices=["plain", "crash", "diverge", "nan"])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.0)
+    for config in parser.parse_args().config:
+        parser.set_defaults(**dict(flat(yaml.safe_load(config.read_text()), parser)))
     Run(parser.parse_args()).train()
+
+
+def flat(config: dict[str, Any], parser: Parser, group: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options of a configuration by the parser's names."""
+    known = {option: a.dest for a in parser._actions for option in a.option_strings}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, parser, f"{group}{key}.")
+        elif f"--{group}{key}" in known:
+            yield known[f"--{group}{key}"], value
+        else:
+            parser.error(f"{group}{key} is no option")
 
 
 class Run:

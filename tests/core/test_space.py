@@ -1,6 +1,7 @@
 import pytest
+import yaml
 
-from core.space import Choices, Floats, Integers, combinations, overlay, read_space, words
+from core.space import Choices, Floats, Integers, combinations, read_space, to_yaml
 
 
 def space_of(tmp_path, text):
@@ -74,7 +75,7 @@ def test_combinations_are_the_product_of_the_grids():
     assert rows == [{"a": 1, "b": 0}, {"a": 1, "b": 1}, {"a": 2, "b": 0}, {"a": 2, "b": 1}]
 
 
-def test_values_are_written_as_the_trainers_read_them():
-    values = {"a.lr": 1e-5, "b": None, "c.on": True, "d": "x"}
-    assert words(values) == ["--a.lr=1e-05", "--b=null", "--c.on=true", "--d=x"]
-    assert overlay(values) == {"a": {"lr": 1e-5}, "b": None, "c": {"on": True}, "d": "x"}
+def test_values_become_a_configuration():
+    values = {"a.lr": 1e-5, "b": None, "a.c.on": True, "d": "x"}
+    text = to_yaml(values)
+    assert yaml.safe_load(text) == {"a": {"lr": 1e-5, "c": {"on": True}}, "b": None, "d": "x"}

@@ -95,7 +95,8 @@ def test_the_report_names_the_best_and_what_mattered(write, tmp_path, capsys):
     assert yaml.safe_load((out / "best.yaml").read_text()) == {"x": 2.0, "net": {"y": 0.5}}
     assert f"python -m {QUICK} --config {out}/best.yaml --steps=1 --out {out}/best" in said
     shares = dict(
-        pair.split() for pair in said.partition("importance: ")[2].splitlines()[0].split(", ")
+        pair.split()
+        for pair in said.partition("importance over 6 trials: ")[2].splitlines()[0].split(", ")
     )
     assert float(shares["x"]) > 2 * float(shares["net.y"])
     for name in ("importance", "history", "slices"):
@@ -200,9 +201,9 @@ def test_another_search_in_the_same_study_is_refused(write, tmp_path):
 
 def test_a_configuration_that_changed_is_another_search(write, tmp_path):
     space, config = write("x: {low: 0.0, high: 4.0}\n"), tmp_path / "config.yaml"
-    config.write_text("a: 1\n")
+    config.write_text("steps: 1\n")
     sweep(QUICK, space, config=(config,), out=tmp_path / "out", trials=1)
-    config.write_text("a: 2\n")
+    config.write_text("steps: 2\n")
     with pytest.raises(ValueError, match="was begun with config"):
         sweep(QUICK, space, config=(config,), out=tmp_path / "out", trials=1)
 
