@@ -45,5 +45,5 @@ clean:
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check -q -e ".[speech,test]"
+	$(VENV)/bin/pip install --disable-pip-version-check -q -e ".[speech,sweep,test]"
 	touch $@

@@ -1,7 +1,6 @@
-r"""Search over the options of any trainer; every trial is a training run of its own.
+"""Search over the options of any trainer; every trial is a training run of its own.
 
-    python -m core.sweep --trainer image.train --config configs/image/world.yaml \
-        --space configs/spaces/image_world.yaml --trials 30 --workers 2
+    python -m core.sweep --trainer image.train --config A.yaml --space B.yaml --trials 30
 
 The same command goes on with an interrupted sweep, on as many machines as share its storage.
 Into the folder go trials/<number>/ (the runs), trials.csv, best.yaml and plots.
@@ -20,13 +19,14 @@ from core.space import read_space
 from core.sweep_plan import Direction, Objective, Plan, Pruner, Sampler, Search, with_dashes
 from core.trial import Recipe
 
-LISTS = ("--config", "--options")
+LISTS = {"--config": "--configs", "--options": "--options"}
+"""What may have several words -> the parameter; the parser keeps the name config for itself."""
 
 
 def sweep(
     trainer: str,
     space: Path,
-    config: tuple[Path, ...] = (),
+    configs: tuple[Path, ...] = (),
     options: tuple[str, ...] = (),
     out: Path = Path("runs/sweep"),
     trials: int | None = None,
@@ -47,7 +47,7 @@ def sweep(
         trainer: Any training command: image.train, multimodal.train_prior, ...
         space: YAML file: option -> {low, high, log, points}, {type: int, low, high, step} or
             {choices: [...]}.
-        config: Configurations of the trainer, composed from left to right.
+        configs: Configurations of the trainer (--config each), composed from left to right.
         options: Overrides that all trials share, such as trainer.max_steps=300.
         out: Folder of the sweep.
         trials: How many; by default 20, or the whole grid.
@@ -64,7 +64,7 @@ def sweep(
         study: Name of the study in the database; by default that of the folder.
     """
     plan = Plan(
-        Recipe(trainer, tuple(map(str, config)), tuple(map(with_dashes, options))),
+        Recipe(trainer, tuple(map(str, configs)), tuple(map(with_dashes, options))),
         read_space(space),
         Objective(objective, direction, judged),
         Search(sampler, pruner, startup, seed),
@@ -119,16 +119,16 @@ def arguments(argv: Sequence[str]) -> list[str]:
 
     A word behind --options may keep its dashes: no option of the sweep itself has a dot.
     """
-    words, rest, lists = list(argv), [], {name: [] for name in LISTS}
+    words, rest, lists = list(argv), [], {name: [] for name in LISTS.values()}
     while words:
         name, equals, value = words.pop(0).partition("=")
-        if name not in lists:
+        if name not in LISTS:
             rest.append(name + equals + value)
             continue
         values = [value] if equals else []
         while words and (not words[0].startswith("--") or "." in words[0].partition("=")[0]):
             values.append(words.pop(0))
-        lists[name] += values
+        lists[LISTS[name]] += values
     return [*rest, *(f"{name}={json.dumps(values)}" for name, values in lists.items() if values)]
 
 

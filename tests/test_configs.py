@@ -9,10 +9,14 @@ import pytest
 import yaml
 
 from core.checkpoint import read_checkpoint
+from core.space import combinations, read_space, to_yaml
+from core.train_cli import TrainCLI
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
+SPACES = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
+CONFIGS = sorted(set((ROOT / "configs").glob("*/*.yaml")) - set(SPACES))
 COMMAND = re.compile(r"# python -m (\S+) --config (\S+)")
+SWEEP = re.compile(r"# python -m core.sweep --trainer (\S+) --config (\S+) --space (\S+)")
 KINDS = {
     "multimodal.train": "alignment",
     "multimodal.train_prior": "prior",
@@ -74,3 +78,36 @@ def test_a_configuration_runs_two_steps(path, tiny_world, tmp_path, monkeypatch)
     assert "train/loss" in (tmp_path / "metrics.csv").read_text()
     assert any((tmp_path / "tensorboard").rglob("events*"))
     assert (tmp_path / "config.yaml").is_file()
+
+
+def parsed(module, argv, monkeypatch):
+    """Return a training command's whole configuration by dotted names; nothing is trained."""
+    seen = []
+    for step in ("before_instantiate_classes", "instantiate_classes"):
+        monkeypatch.setattr(TrainCLI, step, lambda self: None)
+    monkeypatch.setattr(TrainCLI, "fit_run", lambda cli: seen.append(cli.parser.dump(cli.config)))
+    monkeypatch.setattr(sys, "argv", [module, *argv])
+    runpy.run_module(module, run_name="__main__")
+    return dict(flat(yaml.safe_load(seen[0])))
+
+
+def flat(nested, group=""):
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{group}{key}.")
+        else:
+            yield f"{group}{key}", value
+
+
+@pytest.mark.parametrize("path", SPACES, ids=ids)
+def test_a_space_sets_the_options_that_it_names_and_no_other(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    line = path.read_text().splitlines()[0]
+    module, named, space = SWEEP.match(line).groups()
+    assert ROOT / space == path
+    values = combinations(read_space(path))[-1]
+    (tmp_path / "values.yaml").write_text(to_yaml(values))
+    before = parsed(module, ["--config", named], monkeypatch)
+    after = parsed(module, ["--config", named, f"--config={tmp_path}/values.yaml"], monkeypatch)
+    assert after == before | values
+    assert after != before

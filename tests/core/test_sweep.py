@@ -1,6 +1,7 @@
 """Sweeps over a quick trainer that leaves the files of a real one; and over the real ones."""
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import yaml
 import core.study
 import core.sweep
 import core.sweep_workers
-from core.cli import guard
+from core.cli import command, guard
 from core.sweep import arguments, sweep
 from core.sweep_workers import share
 from tests.training import SMALL_FLOW
@@ -202,10 +203,10 @@ def test_another_search_in_the_same_study_is_refused(write, tmp_path):
 def test_a_configuration_that_changed_is_another_search(write, tmp_path):
     space, config = write("x: {low: 0.0, high: 4.0}\n"), tmp_path / "config.yaml"
     config.write_text("steps: 1\n")
-    sweep(QUICK, space, config=(config,), out=tmp_path / "out", trials=1)
+    sweep(QUICK, space, configs=(config,), out=tmp_path / "out", trials=1)
     config.write_text("steps: 2\n")
     with pytest.raises(ValueError, match="was begun with config"):
-        sweep(QUICK, space, config=(config,), out=tmp_path / "out", trials=1)
+        sweep(QUICK, space, configs=(config,), out=tmp_path / "out", trials=1)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_configuration_that_changed_is_another_search(write, tmp_path):
     [
         ({"trainer": "image.trian"}, "trainer 'image.trian' is no module here"),
         ({"trainer": "nowhere.train"}, "trainer 'nowhere.train' is no module here"),
-        ({"config": (Path("configs/no.yaml"),)}, "configs/no.yaml does not exist"),
+        ({"configs": (Path("configs/no.yaml"),)}, "configs/no.yaml does not exist"),
         ({"options": ("steps",)}, "option 'steps' must be name=value"),
         ({"options": ("x=1",)}, "option x is fixed and in the space"),
         ({"options": ("out=a",)}, "option out is given to each trial by the sweep"),
@@ -248,8 +249,19 @@ def test_lists_are_taken_as_the_trainers_take_them():
     told = "--config a.yaml --space s.yaml --config=b.yaml --options --a.b=[1,2] c.d=3 --trials 4"
     assert arguments(told.split()) == [
         "--space", "s.yaml", "--trials", "4",
-        '--config=["a.yaml", "b.yaml"]', '--options=["--a.b=[1,2]", "c.d=3"]',
+        '--configs=["a.yaml", "b.yaml"]', '--options=["--a.b=[1,2]", "c.d=3"]',
     ]  # fmt: skip
+
+
+def test_the_command_line_reaches_the_trainer(write, tmp_path, monkeypatch):
+    config = tmp_path / "config.yaml"
+    config.write_text("steps: 2\n")
+    told = f"--trainer {QUICK} --config {config} --space {write(WIDE)} --out {tmp_path}/out"
+    command(sweep, arguments([*told.split(), "--trials", "1", "--options", "pause=0.01"]))
+    begun = json.loads((tmp_path / "out/trials/0000/command.json").read_text())["command"]
+    assert begun[:3] == [QUICK, "--config", str(config)]
+    assert "--pause=0.01" in begun
+    assert values(tmp_path / "out", "validations") == [("2",)]
 
 
 def test_a_killed_sweep_goes_on_with_no_trial_lost_or_doubled(write, tmp_path):
@@ -430,6 +442,6 @@ def test_every_trainer_can_be_swept(write, tmp_path, tiny_world, config):
     root = tiny_world / "embeddings" if "prior" in config else tiny_world
     more = ("model.embedding=8",) if "prior" in config else ()
     space = write("model.optim.schedule.decay: {choices: [0.1, 0.2]}\n")
-    sweep(trainer, space, config=(path, ROOT / "configs/smoke.yaml"), out=tmp_path / "out",
+    sweep(trainer, space, configs=(path, ROOT / "configs/smoke.yaml"), out=tmp_path / "out",
           options=(f"data.root={root}", *more), sampler="grid", pruner="none")  # fmt: skip
     assert [state for (state,) in values(tmp_path / "out", "state")] == ["complete"] * 2
