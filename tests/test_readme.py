@@ -49,10 +49,12 @@ PYTHON = [line for line in commands("python -m") if not line.startswith("pytest"
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """Return a folder to work in that has the configurations, and a run to go on with."""
+    """Return a folder to work in: configurations, a run to go on with, a sweep's best."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "runs" / "image").mkdir(parents=True)
     shutil.copy(ROOT / "configs/image/world.yaml", tmp_path / "runs/image/config.yaml")
+    (tmp_path / "runs" / "sweep").mkdir()
+    (tmp_path / "runs/sweep/best.yaml").write_text("model: {optim: {schedule: {decay: 0.2}}}")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
