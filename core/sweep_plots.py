@@ -34,7 +34,7 @@ def draw_importance(shares: Mapping[str, float], of: str, path: Path) -> None:
         axes[0].barh(names, [shares[name] for name in names], height=0.55, color=ACCENT)
         for row, name in enumerate(names):
             axes[0].text(shares[name], row, f" {shares[name]:.2f}", va="center", color=SOFT)
-        axes[0].set_xlim(0, 1.1 * max(shares.values()))
+        axes[0].set_xlim(0, 1.15 * max(shares.values()))
         axes[0].set_title(f"share of the variance of {of} (fANOVA)", fontsize=9, loc="left")
 
     _save(draw, 1, (6.0, 0.7 + 0.34 * len(names)), path)
@@ -52,7 +52,14 @@ def draw_history(trials: Sequence[FrozenTrial], plan: Plan, path: Path) -> None:
         axes[0].plot(numbers, better.accumulate(values), color=ACCENT, drawstyle="steps-post")
         axes[0].plot(numbers, values, "o", color=ACCENT, markersize=4.5, label="complete")
         pruned = [t.number for t in ended], np.array([t.value for t in ended], float)
-        axes[0].plot(*pruned, "o", color=SOFT, fillstyle="none", markersize=4.5, label="pruned")
+        axes[0].plot(
+            *pruned,
+            "o",
+            color=SOFT,
+            fillstyle="none",
+            markersize=4.5,
+            label="pruned: where it stopped",
+        )
         axes[0].set_xlabel("trial", color=SOFT)
         axes[0].set_title(f"{plan.objective.column}, and the best so far", fontsize=9, loc="left")
         axes[0].legend(frameon=False, fontsize=8, labelcolor=SOFT)
@@ -66,16 +73,33 @@ def draw_slices(trials: Sequence[FrozenTrial], plan: Plan, path: Path) -> None:
 
     def draw(axes: Sequence[Axes]) -> None:
         for axis, (name, values) in zip(axes, plan.space.items(), strict=True):
-            found = [t.params[name] for t in whole]
-            shown = [str(v) for v in found] if isinstance(values, Choices) else found
             figures = np.array([t.value for t in whole], float)
-            axis.scatter(shown, figures, c=range(len(whole)), cmap="Greys", vmin=-len(whole) / 2,
+            places = [_place(t.params[name], values) for t in whole]
+            axis.scatter(places, figures, c=range(len(whole)), cmap="Greys", vmin=-len(whole) / 2,
                          edgecolors=SOFT, linewidths=0.5, s=24)  # fmt: skip
-            axis.set_xscale("log" if _is_log(values) else axis.get_xscale())
-            axis.set_title(name.rpartition("model.")[2], fontsize=8, loc="left")
+            _scale(axis, values)
+            axis.set_title(name.removeprefix("model."), fontsize=8, loc="left")
         axes[0].set_ylabel(plan.objective.column, color=SOFT)
 
     _save(draw, len(plan.space), (2.4 * len(plan.space) + 0.4, 2.4), path)
+
+
+def _place(value: Any, values: Range) -> float | int:
+    """Return where on its axis a value lies; choices stand side by side."""
+    return values.choices.index(value) if isinstance(values, Choices) else value
+
+
+def _scale(axis: Axes, values: Range) -> None:
+    """Name the choices, or the ends and the middle of a range."""
+    if isinstance(values, Choices):
+        axis.set_xticks(range(len(values.choices)), [str(choice) for choice in values.choices])
+        axis.set_xlim(-0.5, len(values.choices) - 0.5)
+        return
+    middle = (values.low * values.high) ** 0.5 if values.log else (values.low + values.high) / 2
+    axis.set_xscale("log" if values.log else "linear")
+    ticks = (values.low, middle, values.high)
+    axis.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axis.minorticks_off()
 
 
 def best_of(trials: Sequence[FrozenTrial], plan: Plan) -> list[FrozenTrial]:
@@ -83,10 +107,6 @@ def best_of(trials: Sequence[FrozenTrial], plan: Plan) -> list[FrozenTrial]:
     whole = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     upside_down = BETTER[plan.objective.direction] is max
     return sorted(whole, key=lambda trial: trial.value or 0.0, reverse=upside_down)
-
-
-def _is_log(values: Range) -> bool:
-    return not isinstance(values, Choices) and values.log
 
 
 def _save(
