@@ -128,4 +128,8 @@ def strict(base: type) -> type:
 def _program() -> str:
     """Return the command as the user typed it, without its options."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {spec.name}" if spec is not None else Path(sys.argv[0]).name
+    return (
+        f"python -m {spec.name.removesuffix('.__main__')}"
+        if spec is not None
+        else Path(sys.argv[0]).name
+    )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from core.checkpoint import read_checkpoint
-from core.space import combinations, read_space, to_yaml
+from core.sweep.space import combinations, read_space, to_yaml
 from core.train_cli import TrainCLI
 
 ROOT = Path(__file__).resolve().parents[1]

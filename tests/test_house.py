@@ -12,7 +12,7 @@ MODALITIES = ("text", "image", "audio", "video")
 PACKAGES = ("core", *MODALITIES, "multimodal")
 RESEARCH = {"papers", "benchmarks"}
 FILES = {
-    path: path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).glob("*.py")
+    path: path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py")
 }
 SHARED = {"data", "encoder", "files", "generate", "model", "module", "shards", "train"}
 CODEC = {"text": "tokenizer", "image": "codec", "audio": "codec", "video": "codec"}
@@ -28,8 +28,9 @@ def test_a_package_is_the_one_in_this_repository(package):
 
 def test_the_packages_on_disk_are_those_that_are_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert found - RESEARCH == set(PACKAGES) == set(project["tool"]["setuptools"]["packages"])
+    folders = [p.parent.relative_to(ROOT) for p in ROOT.glob("*/**/__init__.py")]
+    found = {".".join(f.parts) for f in folders if f.parts[0] not in {*RESEARCH, "tests"}}
+    assert found == {*PACKAGES, "core.sweep"} == set(project["tool"]["setuptools"]["packages"])
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
 
 
@@ -44,7 +45,7 @@ def test_no_module_is_a_grab_bag():
 
 @pytest.mark.parametrize("package", MODALITIES)
 def test_each_modality_has_the_same_files(package):
-    stems = {path.stem for path in (ROOT / package).glob("*.py")}
+    stems = {path.stem for path in (ROOT / package).rglob("*.py")}
     assert stems >= SHARED | {"__init__", CODEC[package]}
 
 

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from core.space import Choices, Floats, Integers, combinations, read_space, to_yaml
+from core.sweep.space import Choices, Floats, Integers, combinations, read_space, to_yaml
 
 
 def space_of(tmp_path, text):

@@ -13,12 +13,12 @@ import psutil
 import pytest
 import yaml
 
-import core.study
-import core.sweep
-import core.sweep_workers
+import core.sweep.__main__
+import core.sweep.study
+import core.sweep.workers
 from core.cli import command, guard
-from core.sweep import arguments, sweep
-from core.sweep_workers import share
+from core.sweep.__main__ import arguments, sweep
+from core.sweep.workers import share
 from tests.training import SMALL_FLOW
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ WIDE = "x: {low: 0.0, high: 4.0}\nnet.y: {low: 0.0, high: 1.0}\n"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(core.sweep_workers, "POLL", 0.05)
+    monkeypatch.setattr(core.sweep.workers, "POLL", 0.05)
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_mistake_is_one_line_before_anything_runs(write, tmp_path, capsys, tol
 
 
 def test_without_optuna_the_way_out_is_said(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(core.sweep, "find_spec", lambda name: None)
+    monkeypatch.setattr(core.sweep.__main__, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install optuna"):
         sweep(QUICK, write("x: {choices: [1.0]}\n"), out=tmp_path)
 
@@ -333,7 +333,7 @@ def test_a_trial_of_another_machine_is_taken_over_once_it_is_silent(write, tmp_p
     taken = ledger.take()
     assert taken.number == 1
     assert ledger.take() is None  # it lives, as far as anyone knows
-    monkeypatch.setattr(core.study, "GRACE", 0.2)
+    monkeypatch.setattr(core.sweep.study, "GRACE", 0.2)
     sweep(QUICK, space, trials=2, **told)
     assert values(tmp_path / "out", "number", "state") == [("0", "complete"), ("1", "complete")]
     ledger.beats.clear()
@@ -354,10 +354,10 @@ def ledger_of(space, *, trials, out, options):
     """Return the ledger of the sweep that these arguments ask for."""
     plans = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core.sweep, "run", lambda plan, *_: plans.append(plan))
+        patch.setattr(core.sweep.__main__, "run", lambda plan, *_: plans.append(plan))
         sweep(QUICK, space, trials=trials, out=out, options=options)
     out.mkdir(exist_ok=True)
-    return core.study.Ledger(plans[0], f"sqlite:///{out}/study.db", out.name)
+    return core.sweep.study.Ledger(plans[0], f"sqlite:///{out}/study.db", out.name)
 
 
 def test_each_worker_of_several_gpus_has_one(monkeypatch):
@@ -367,7 +367,7 @@ def test_each_worker_of_several_gpus_has_one(monkeypatch):
 
 
 def test_a_worker_has_its_share_of_the_cores_unless_the_environment_says(monkeypatch):
-    monkeypatch.setattr(core.sweep_workers, "usable_cores", lambda: 7)
+    monkeypatch.setattr(core.sweep.workers, "usable_cores", lambda: 7)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert share(0, 2)["OMP_NUM_THREADS"] == "1"
     monkeypatch.delenv("OMP_NUM_THREADS")

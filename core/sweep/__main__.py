@@ -15,9 +15,9 @@ from typing import Literal
 
 from core.cli import command
 from core.files import new_file
-from core.space import read_space
-from core.sweep_plan import Direction, Objective, Plan, Pruner, Sampler, Search, with_dashes
-from core.trial import Recipe
+from core.sweep.plan import Direction, Objective, Plan, Pruner, Sampler, Search, with_dashes
+from core.sweep.space import read_space
+from core.sweep.trial import Recipe
 
 LISTS = {"--config": "--configs", "--options": "--options"}
 """What may have several words -> the parameter; the parser keeps the name config for itself."""
@@ -85,9 +85,9 @@ def run(plan: Plan, workers: int, storage: str, study: str) -> None:
             options are wrong before any trial took a step.
         SystemExit: with the shell's code, after a signal.
     """
-    from core.study import Ledger
-    from core.sweep_report import write_report
-    from core.sweep_workers import Workers
+    from core.sweep.report import write_report
+    from core.sweep.study import Ledger
+    from core.sweep.workers import Workers
 
     plan.out.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(plan, storage, study)

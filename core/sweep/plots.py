@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from optuna.trial import FrozenTrial, TrialState
 
 from core.files import new_file
-from core.space import Choices, Range
-from core.sweep_plan import BETTER, Plan
+from core.sweep.plan import BETTER, Plan
+from core.sweep.space import Choices, Range
 
 INK, SOFT, LINE, ACCENT = "#1c1b19", "#6a675f", "#dedad0", "#1f6f6b"
 STYLE: dict[Any, Any] = {

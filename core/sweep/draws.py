@@ -18,8 +18,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from core.space import Choices, Floats, Range, Space, Value, combinations
-from core.sweep_plan import Search
+from core.sweep.plan import Search
+from core.sweep.space import Choices, Floats, Range, Space, Value, combinations
 
 SURPLUS = "surplus"
 """Mark of a trial that another command's came before; it is not run."""

@@ -11,9 +11,9 @@ from types import FrameType
 from optuna.trial import Trial
 
 from core.devices import usable_cores, visible_gpus
-from core.study import Ledger
-from core.sweep_plan import Plan
-from core.trial import TOLD_TO_LEAVE, Run, columns, has_begun, launch, read_column
+from core.sweep.plan import Plan
+from core.sweep.study import Ledger
+from core.sweep.trial import TOLD_TO_LEAVE, Run, columns, has_begun, launch, read_column
 
 POLL = 0.5
 """Seconds between looks at a trial's metrics."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from core.files import new_file
-from core.space import Value, to_yaml
+from core.sweep.space import Value, to_yaml
 
 PATIENCE = 300.0
 """Seconds that a trainer has to save before it is killed."""

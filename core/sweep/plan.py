@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.files import existing_file
-from core.space import RESERVED, Space, combinations, plain
-from core.trial import Recipe
+from core.sweep.space import RESERVED, Space, combinations, plain
+from core.sweep.trial import Recipe
 
 Direction = Literal["minimize", "maximize"]
 Sampler = Literal["grid", "random", "tpe"]

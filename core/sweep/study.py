@@ -25,8 +25,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.draws import SURPLUS, counted, distribution, place, sampling
-from core.sweep_plan import Plan, Search
+from core.sweep.draws import SURPLUS, counted, distribution, place, sampling
+from core.sweep.plan import Plan, Search
 
 GRACE = 600.0
 """Seconds without a sign of life after which a worker on another machine counts as dead; more than

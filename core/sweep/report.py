@@ -10,9 +10,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from core.files import new_file
-from core.space import to_yaml
-from core.sweep_plan import Plan
-from core.sweep_plots import best_of, draw_history, draw_importance, draw_slices
+from core.sweep.plan import Plan
+from core.sweep.plots import best_of, draw_history, draw_importance, draw_slices
+from core.sweep.space import to_yaml
 
 LEAST = 6
 """Complete trials below which importances are chance."""

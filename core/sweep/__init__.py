@@ -1,0 +1,1 @@
+"""Search over the options of any trainer: python -m core.sweep."""
