@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from core.digests import Digests
+
 Sample = TypeVar("Sample")
 
 
@@ -31,14 +33,12 @@ def distinct(
     samples: Iterable[Sample], content: Callable[[Sample], bytes], dropped: Counter[str]
 ) -> Iterator[Sample]:
     """Yield the first sample of each content; count the others as duplicates."""
-    seen: set[bytes] = set()
+    seen = Digests()
     for sample in samples:
-        digest = hashlib.sha256(content(sample)).digest()
-        if digest in seen:
-            dropped["duplicate"] += 1
-        else:
-            seen.add(digest)
+        if seen.add(hashlib.sha256(content(sample)).digest()):
             yield sample
+        else:
+            dropped["duplicate"] += 1
 
 
 def readable(

@@ -6,161 +6,31 @@ A sample is a dictionary `{"__key__": "000012", "png": b"...", "txt": b"..."}`; 
 by side in one tar file as `000012.png`, `000012.txt`. The same samples give the same bytes.
 """
 
-import hashlib
 import sys
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.cli import command, positional
-from core.files import new_folder
-from core.manifest import Manifest, Shard
+from core.manifest import Manifest
 from core.members import load_array
+from core.shard_writer import INDEX, check_absent, checksum, write_shards
 from core.storage import LocalFolder, Remote, RemoteFolder, folder_at
 
-INDEX = "index.npy"
+__all__ = [
+    "BLOCK",
+    "Sample",
+    "ShardReader",
+    "check_absent",
+    "load_index",
+    "write_shards",
+]
 BLOCK = 512
 """Bytes of a tar file's header, and the unit that contents are padded to."""
 Sample = dict[str, Any]
 """`__key__` -> str and each member's extension -> bytes."""
-
-
-def write_shards(
-    out: str | Path,
-    samples: Iterable[Mapping[str, Any]],
-    *,
-    required: Sequence[str],
-    source: str,
-    licence: str,
-    optional: Sequence[str] = (),
-    dropped: Mapping[str, int] | None = None,
-    builder: Mapping[str, Any] | None = None,
-    card: Mapping[str, Any] | None = None,
-    fields: Mapping[str, Any] | None = None,
-    per_shard: int = 1000,
-) -> Manifest:
-    """Write samples as tar shards with manifest and index; `out` appears whole or not at all.
-
-    Args:
-        dropped: Counts by reason, read after the last sample was drawn, so a generator may fill it.
-        per_shard: Samples a tar file.
-    """
-    check_absent(out)
-    with new_folder(out) as folder:
-        rows, shards = _write_tars(folder, iter(samples), required, optional, per_shard)
-        if not rows:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in (dropped or {}).items())
-            raise ValueError(f"no usable samples (dropped: {reasons or 'none'}); check the source")
-        np.save(folder / INDEX, _index(folder, shards, rows, out))
-        manifest = Manifest(
-            samples=len(rows),
-            shards=tuple(shards),
-            required=tuple(required),
-            optional=tuple(optional),
-            source=source,
-            licence=licence,
-            dropped=dict(dropped or {}),
-            builder=dict(builder or {}),
-            card=dict(card or {}),
-            fields=dict(fields or {}),
-        )
-        manifest.save(folder)
-    return manifest
-
-
-def check_absent(out: str | Path) -> None:
-    """Raise unless `out` is free to be written: nothing there, or an empty folder."""
-    out = Path(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} exists already; remove it or choose another output folder")
-
-
-def _write_tars(
-    folder: Path,
-    samples: Iterator[Mapping[str, Any]],
-    required: Sequence[str],
-    optional: Sequence[str],
-    per_shard: int,
-) -> tuple[list[tuple], list[Shard]]:
-    """Write all tar files; return the index's rows and a description of each file."""
-    rows, shards = [], []
-    for first in samples:
-        path = folder / f"{len(shards):06d}.tar"
-        chunk = chain([first], islice(samples, per_shard - 1))
-        found = _write_tar(path, chunk, required, (*required, *optional))
-        rows += [(len(shards), *row) for row in found]
-        shards.append(_describe(path, len(found)))
-    return rows, shards
-
-
-def _write_tar(
-    path: Path,
-    samples: Iterable[Mapping[str, Any]],
-    required: Sequence[str],
-    members: Sequence[str],
-) -> list[tuple[int, int, int, str]]:
-    """Write one tar file; return start, stop, bit mask of members and key of each sample."""
-    from webdataset.writer import TarWriter
-
-    rows = []
-    # A fixed time and owner: webdataset stamps the current time by default.
-    options = {"user": "unison", "group": "unison", "mode": 0o644, "mtime": 0, "encoder": False}
-    with path.open("wb") as stream, TarWriter(stream, **options) as writer:
-        for sample in samples:
-            mask = _check_sample(sample, required, members)
-            start = writer.tarstream.offset
-            writer.write(dict(sample))
-            rows.append((start, writer.tarstream.offset, mask, sample["__key__"]))
-    return rows
-
-
-def _check_sample(
-    sample: Mapping[str, Any], required: Sequence[str], members: Sequence[str]
-) -> int:
-    key = sample["__key__"]
-    if not key or not set(key).isdisjoint("./\\"):
-        raise ValueError(f"sample key {key!r} must be a name without dots and slashes")
-    names = [name for name in sample if name != "__key__"]
-    if too_long := [name for name in names if len(f"{key}.{name}".encode()) > 100]:
-        raise ValueError(f"sample {key} has member names {too_long} of over 100 bytes with the key")
-    if missing := [name for name in required if name not in names]:
-        raise ValueError(f"sample {key} lacks the required members {missing}")
-    if unknown := [name for name in names if name not in members]:
-        raise ValueError(f"sample {key} has members {unknown} that the dataset does not declare")
-    return sum(1 << members.index(name) for name in names)
-
-
-def _describe(path: Path, samples: int) -> Shard:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Shard(path.name, samples, path.stat().st_size, digest)
-
-
-def _index(
-    folder: Path, shards: Sequence[Shard], rows: list[tuple[int, int, int, int, str]], out: Any
-) -> np.ndarray:
-    keys = [row[-1] for row in rows]
-    if len(set(keys)) < len(keys):
-        raise ValueError(f"{out}: two samples share a key; keys must be unique")
-    columns = [("shard", "<i8"), ("start", "<i8"), ("stop", "<i8"), ("members", "<u8")]
-    key = ("key", f"<U{max(map(len, keys))}")
-    index = np.array([(*row, 0) for row in rows], dtype=[*columns, key, ("crc", "<u4")])
-    for number, shard in enumerate(shards):
-        with (folder / shard.name).open("rb") as stream:
-            for row in np.flatnonzero(index["shard"] == number):
-                stream.seek(index["start"][row])
-                piece = stream.read(index["stop"][row] - index["start"][row])
-                index["crc"][row] = checksum(index[row], piece)
-    return index
-
-
-def checksum(row: np.void, piece: bytes) -> int:
-    """Return the CRC-32 of a sample's bytes, its key and which members it has."""
-    return zlib.crc32(piece, zlib.crc32(f"{row['key']} {row['members']}".encode()))
 
 
 def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:

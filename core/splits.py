@@ -3,45 +3,58 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.cleaning import distinct
+from core.engine import Engine, map_in_order
 from core.files import new_folder
 from core.manifest import Manifest
-from core.shards import ShardReader, check_absent, write_shards
+from core.shard_writer import ShardWriter, check_absent
+from core.shards import ShardReader
 
+SPLITS = ("train", "val")
 Members = Mapping[str, bytes]
 """A sample without a key: extension -> bytes."""
+Clean = Callable[[Iterable[Any], Counter[str]], Iterator[Members]]
+"""Turns sources into clean samples, each by itself, and counts what it drops."""
 
 
-def find_files(source: Path, suffixes: Collection[str], dropped: Counter[str]) -> list[Path]:
-    """Return the files below a folder (or the one file) that have one of the suffixes, sorted.
+@dataclass(frozen=True)
+class Cleaned:
+    """What came of one source."""
 
-    Others are counted as dropped; hidden files are not looked at.
+    samples: list[Members]
+    """Those to keep."""
+    dropped: Counter[str]
+    """Counts of the others by reason."""
+
+
+def cleaned(
+    engine: Engine,
+    clean: Clean,
+    sources: Iterable[Any],
+    dropped: Counter[str],
+    title: str,
+    total: int,
+) -> Iterator[Members]:
+    """Yield the clean samples of all sources in order, beside a progress bar on stderr.
+
+    Args:
+        clean: At the top level of a module, or a partial of such, as workers may run it.
+        dropped: Counts by reason, filled while the samples are drawn.
+        title: What the sources are called.
+        total: How many sources there are.
     """
-    if not source.exists():
-        raise ValueError(f"{source} does not exist; name a folder with files to read")
-    found = [source] if source.is_file() else sorted(source.rglob("*"))
-    files = [path for path in found if path.is_file() and not path.name.startswith(".")]
-    fitting = [path for path in files if path.suffix.lower() in suffixes]
-    if len(fitting) < len(files):
-        dropped["other kind of file"] += len(files) - len(fitting)
-    if not fitting:
-        raise ValueError(
-            f"{source} holds no {', '.join(sorted(suffixes))} among its {len(files)} files; "
-            "name another folder"
-        )
-    return fitting
-
-
-def with_progress(items: Sequence[Any], title: str) -> Iterator[Any]:
-    """Yield the items beside a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import track
-
-    return iter(track(items, title, console=Console(stderr=True)))
+    made = map_in_order(engine, partial(_clean_one, clean), sources)
+    for one in _with_progress(made, title, total):
+        dropped.update(one.dropped)
+        yield from one.samples
 
 
 def write_splits(
@@ -67,20 +80,11 @@ def write_splits(
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
     check_absent(out)
-    members = (*required, *optional)
-    shares: list[float] = []
+    about = Manifest(0, (), tuple(required), optional=tuple(optional), **facts)
+    hashed = ((_digest(sample, about.members), sample) for sample in samples)
+    kept = distinct(hashed, lambda pair: pair[0], dropped)
     with new_folder(out) as folder:
-        kept = _keyed(distinct(samples, lambda s: _content(s, members), dropped), members, shares)
-        everything = folder / "all"
-        declared = {"required": required, "optional": optional, "dropped": dropped}
-        write_shards(everything, kept, **declared, source="", licence="")
-        reader, places = ShardReader(everything), _split(shares, val_fraction)
-        manifests = {
-            split: write_shards(folder / split, map(reader.read, chosen), **declared, **facts)
-            for split, chosen in places.items()
-        }
-        shutil.rmtree(everything)
-    return manifests
+        return _deal(folder, kept, about, dropped, val_fraction)
 
 
 def report(out: Path, manifests: Mapping[str, Manifest]) -> None:
@@ -91,28 +95,71 @@ def report(out: Path, manifests: Mapping[str, Manifest]) -> None:
         print(f"dropped {count}: {reason}")
 
 
-def _content(sample: Members, members: Iterable[str]) -> bytes:
-    """Bytes that are equal for equal samples only."""
-    held = [name for name in members if name in sample]
-    return b"".join(f"{name} {len(sample[name])} ".encode() + sample[name] for name in held)
+def _clean_one(clean: Clean, source: Any) -> Cleaned:
+    dropped: Counter[str] = Counter()
+    return Cleaned(list(clean([source], dropped)), dropped)
 
 
-def _keyed(
-    samples: Iterable[Members], members: Iterable[str], shares: list[float]
-) -> Iterator[dict[str, Any]]:
-    """Number the samples, and note for each a number in [0, 1) that hashes its content."""
-    for number, sample in enumerate(samples):
-        digest = hashlib.sha256(_content(sample, members)).digest()
-        shares.append(int.from_bytes(digest[:6]) / 2**48)
-        yield {"__key__": f"{number:08d}", **sample}
+def _with_progress(items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
+    """Yield the items beside a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(items, title, total, console=Console(stderr=True)))
 
 
-def _split(shares: Sequence[float], val_fraction: float) -> dict[str, list[int]]:
-    """Return the positions of each split: those with the smallest shares are for validation."""
-    if len(shares) < 2:
+def _deal(
+    folder: Path,
+    hashed: Iterable[tuple[bytes, Members]],
+    about: Manifest,
+    dropped: Counter[str],
+    val_fraction: float,
+) -> dict[str, Manifest]:
+    """Write each sample to its split, named by its number among all."""
+    train, val = (ShardWriter(folder / split, about) for split in SPLITS)
+    with train, val:
+        for number, (digest, sample) in enumerate(hashed):
+            writer = val if _share(digest) < val_fraction else train
+            writer.add({"__key__": f"{number:08d}", **sample})
+        written = [writer for writer in (train, val) if writer.samples]
+        if len(written) != 1:
+            return {writer.folder.name: writer.finish(dropped) for writer in (train, val)}
+        manifest = written[0].finish(dropped)
+    return _part(folder, written[0].folder, manifest)
+
+
+def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
+    """Write two splits in place of the one that all samples fell into: one of them moves."""
+    if about.samples < 2:
         raise ValueError(
             "only 1 usable sample was found but two splits need at least 2; add files to the source"
         )
-    last = sorted(shares)[min(max(sum(s < val_fraction for s in shares), 1), len(shares) - 1) - 1]
-    val = [i for i, share in enumerate(shares) if share <= last]
-    return {"train": [i for i, share in enumerate(shares) if share > last], "val": val}
+    everything = whole.rename(folder / "all")
+    shutil.rmtree(folder / ("val" if whole.name == "train" else "train"))
+    reader = ShardReader(everything)
+    samples = (reader.read(i) for i in range(len(reader)))
+    shares = np.fromiter((_share(_digest(s, about.members)) for s in samples), float)
+    in_val = shares <= shares.min() if whole.name == "train" else shares < shares.max()
+    manifests = {}
+    for split, places in zip(SPLITS, (~in_val, in_val), strict=True):
+        with ShardWriter(folder / split, about) as writer:
+            for place in np.flatnonzero(places):
+                writer.add(reader.read(int(place)))
+            manifests[split] = writer.finish(about.dropped)
+    shutil.rmtree(everything)
+    return manifests
+
+
+def _digest(sample: Members, members: Iterable[str]) -> bytes:
+    """Return the SHA-256 of what is equal for equal samples only."""
+    digest = hashlib.sha256()
+    for name in members:
+        if name in sample:
+            digest.update(f"{name} {len(sample[name])} ".encode())
+            digest.update(sample[name])
+    return digest.digest()
+
+
+def _share(digest: bytes) -> float:
+    """Return a number in [0, 1) that hashes a sample's content."""
+    return int.from_bytes(digest[:6]) / 2**48

@@ -4,6 +4,8 @@ python -m image.shards --source my_pictures --out data/pictures --size 32
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -11,8 +13,10 @@ from PIL import Image
 from core.canvas import Fit
 from core.cleaning import keep, readable
 from core.cli import command
+from core.engine import EngineName, engine_named
 from core.members import encode_png, to_bytes
-from core.splits import find_files, report, with_progress, write_splits
+from core.sources import find_files
+from core.splits import Members, cleaned, report, write_splits
 from image.files import read_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -26,6 +30,9 @@ def shards(
     min_side: int = 16,
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    engine: EngineName = "local",
+    workers: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Turn a folder of PNG, JPEG and WebP files into shards for training and validation.
 
@@ -40,14 +47,17 @@ def shards(
         min_side: Pictures with a shorter side, in pixels, are dropped.
         val_fraction: Share of pictures for validation, chosen by a hash of their content.
         licence: Licence of the pictures, for the manifest.
+        engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
+        workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
+        address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if size < 1 or min_side < 1:
         raise ValueError(f"size {size} and min_side {min_side} must be at least 1 pixel")
     dropped: Counter[str] = Counter()
-    files = with_progress(find_files(source, SUFFIXES, dropped), "pictures")
-    large = keep(files, {"too small": lambda path: _side(path) >= min_side}, dropped)
-    samples = readable(
-        large, lambda path: {"png": encode_png(to_bytes(read_image(path, size, fit)))}, dropped
+    files = find_files(source, SUFFIXES, dropped)
+    clean = partial(_clean, size=size, fit=fit, min_side=min_side)
+    samples = cleaned(
+        engine_named(engine, workers, address), clean, files, dropped, "pictures", len(files)
     )
     options = {"size": size, "fit": fit, "min_side": min_side, "val_fraction": val_fraction}
     manifests = write_splits(
@@ -62,6 +72,15 @@ def shards(
         fields={"size": size},
     )
     report(out, manifests)
+
+
+def _clean(
+    files: Iterable[Path], dropped: Counter[str], *, size: int, fit: Fit, min_side: int
+) -> Iterator[Members]:
+    large = keep(files, {"too small": lambda path: _side(path) >= min_side}, dropped)
+    return readable(
+        large, lambda path: {"png": encode_png(to_bytes(read_image(path, size, fit)))}, dropped
+    )
 
 
 def _side(path: Path) -> float:

@@ -8,8 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from core.engine import Engine, Local
 from core.members import encode_clip, encode_flac, encode_png, to_bytes, to_pcm
-from core.splits import Members, find_files, with_progress, write_splits
+from core.sources import find_files
+from core.splits import Members, cleaned, write_splits
 from multimodal.media import MEDIA
 
 RATE = 8000
@@ -29,11 +31,15 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
 }
 """Modality -> the member of a sample and how a signal becomes its bytes."""
 
+HERE = Local()
+"""The engine unless told otherwise: this process."""
 Group = dict[str, Path]
 """Modality -> file, all of one name."""
 
 
-def build_folder(source: Path, out: Path, val_fraction: float, licence: str) -> dict:
+def build_folder(
+    source: Path, out: Path, val_fraction: float, licence: str, engine: Engine = HERE
+) -> dict:
     """Write train and val shards of the files below `source`, paired by folder and stem.
 
     A sample needs two modalities or more; what is left out is counted in the manifest.
@@ -42,7 +48,7 @@ def build_folder(source: Path, out: Path, val_fraction: float, licence: str) -> 
     groups = pair_files(find_files(source, SUFFIXES.keys(), dropped), dropped)
     return write_splits(
         out,
-        read_pairs(with_progress(groups, "pairs"), dropped),
+        cleaned(engine, read_pairs, groups, dropped, "pairs", len(groups)),
         required=[],
         optional=[member for member, _ in MEMBERS.values()],
         dropped=dropped,

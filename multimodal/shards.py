@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.cli import command
+from core.engine import EngineName
 from multimodal.digits import DigitSource
 from multimodal.speech import SpeechSource
 from multimodal.world import WorldConfig
@@ -56,7 +57,15 @@ def world(
         print(f"{out / split}: {manifest.samples} samples, {manifest.dataset_id[:12]}")
 
 
-def folder(source: Path, out: Path, val_fraction: float = 0.1, licence: str = "not stated") -> None:
+def folder(
+    source: Path,
+    out: Path,
+    val_fraction: float = 0.1,
+    licence: str = "not stated",
+    engine: EngineName = "local",
+    workers: int | None = None,
+    address: str | None = None,
+) -> None:
     """Turn a folder of your own files into paired shards: seven.png + seven.wav + seven.txt.
 
     Files of one folder and stem are a sample, of two modalities or more, of at most one file each.
@@ -67,11 +76,16 @@ def folder(source: Path, out: Path, val_fraction: float = 0.1, licence: str = "n
         out: Folder to write; train and val appear in it.
         val_fraction: Share of samples for validation, chosen by a hash of their content.
         licence: Licence of the files, for the manifest.
+        engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
+        workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
+        address: The Ray cluster, as host:port or auto; by default one is started here.
     """
+    from core.engine import engine_named
     from core.splits import report
     from multimodal.folder_shards import build_folder
 
-    report(out, build_folder(source, out, val_fraction, licence))
+    runs_on = engine_named(engine, workers, address)
+    report(out, build_folder(source, out, val_fraction, licence, runs_on))
 
 
 def plain_list(argv: Sequence[str], option: str) -> list[str]:

@@ -6,11 +6,14 @@ python -m text.shards --source my_texts --out data/texts
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from core.cleaning import keep, readable
 from core.cli import command
-from core.splits import find_files, report, with_progress, write_splits
+from core.engine import EngineName, engine_named
+from core.sources import Piece, find_files, pieces
+from core.splits import Members, cleaned, report, write_splits
 
 SUFFIXES = {".txt", ".jsonl"}
 
@@ -23,6 +26,9 @@ def shards(
     longest: int = 1000,
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    engine: EngineName = "local",
+    workers: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Turn a folder of .txt and .jsonl files, a text a line, into shards for training.
 
@@ -37,23 +43,25 @@ def shards(
         longest: Texts with more characters are dropped.
         val_fraction: Share of texts for validation, chosen by a hash of their content.
         licence: Licence of the texts, for the manifest.
+        engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
+        workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
+        address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if not 1 <= shortest <= longest:
         raise ValueError(
             f"shortest {shortest} and longest {longest} must be 1 <= shortest <= longest"
         )
     dropped: Counter[str] = Counter()
-    files = with_progress(find_files(source, SUFFIXES, dropped), "files")
-    texts = readable(_lines(files), lambda line: _decode(*line, field), dropped)
-    rules = {
-        "empty": lambda sample: len(sample["txt"]) > 0,
-        "too short": lambda sample: len(sample["txt"].decode()) >= shortest,
-        "too long": lambda sample: len(sample["txt"].decode()) <= longest,
-    }
+    files = find_files(source, SUFFIXES, dropped)
+    clean = partial(_clean, field=field, shortest=shortest, longest=longest)
+    total = sum(1 for _ in pieces(files))
+    texts = cleaned(
+        engine_named(engine, workers, address), clean, pieces(files), dropped, "pieces", total
+    )
     options = {"field": field, "shortest": shortest, "longest": longest}
     manifests = write_splits(
         out,
-        keep(texts, rules, dropped),
+        texts,
         required=["txt"],
         dropped=dropped,
         val_fraction=val_fraction,
@@ -64,12 +72,17 @@ def shards(
     report(out, manifests)
 
 
-def _lines(files: Iterable[Path]) -> Iterator[tuple[bytes, str]]:
-    """Yield each line and the suffix of its file."""
-    for path in files:
-        with path.open("rb") as stream:
-            for line in stream:
-                yield line, path.suffix.lower()
+def _clean(
+    parts: Iterable[Piece], dropped: Counter[str], *, field: str, shortest: int, longest: int
+) -> Iterator[Members]:
+    lines = ((line, part.path.suffix.lower()) for part in parts for line in part.lines())
+    texts = readable(lines, lambda line: _decode(*line, field), dropped)
+    rules = {
+        "empty": lambda sample: len(sample["txt"]) > 0,
+        "too short": lambda sample: len(sample["txt"].decode()) >= shortest,
+        "too long": lambda sample: len(sample["txt"].decode()) <= longest,
+    }
+    return keep(texts, rules, dropped)
 
 
 def _decode(line: bytes, suffix: str, field: str) -> dict[str, bytes]:

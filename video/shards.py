@@ -4,13 +4,17 @@ python -m video.shards --source my_clips --out data/clips --size 32 --frames 4
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from core.canvas import Fit
 from core.cleaning import readable
 from core.cli import command
+from core.engine import EngineName, engine_named
 from core.members import encode_clip, to_bytes
-from core.splits import find_files, report, with_progress, write_splits
+from core.sources import find_files
+from core.splits import Members, cleaned, report, write_splits
 from video.files import read_video
 
 SUFFIXES = {".mp4", ".webm", ".gif", ".webp"}
@@ -25,6 +29,9 @@ def shards(
     fit: Fit = "plain",
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    engine: EngineName = "local",
+    workers: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Turn a folder of MP4, WebM, GIF and animated WebP files into shards for training.
 
@@ -40,15 +47,17 @@ def shards(
         fit: `plain` takes the largest centred square, `auto` looks for a drawing on a plain sheet.
         val_fraction: Share of clips for validation, chosen by a hash of their content.
         licence: Licence of the clips, for the manifest.
+        engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
+        workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
+        address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if min(size, frames, fps) < 1:
         raise ValueError(f"size {size}, frames {frames} and fps {fps} must be at least 1")
     dropped: Counter[str] = Counter()
-    files = with_progress(find_files(source, SUFFIXES, dropped), "clips")
-    samples = readable(
-        files,
-        lambda path: {"video.npy": encode_clip(to_bytes(read_video(path, size, frames, fit)))},
-        dropped,
+    files = find_files(source, SUFFIXES, dropped)
+    clean = partial(_clean, size=size, frames=frames, fit=fit)
+    samples = cleaned(
+        engine_named(engine, workers, address), clean, files, dropped, "clips", len(files)
     )
     options = {"size": size, "frames": frames, "fps": fps, "fit": fit}
     manifests = write_splits(
@@ -63,6 +72,16 @@ def shards(
         fields={"size": size, "frames": frames, "fps": fps},
     )
     report(out, manifests)
+
+
+def _clean(
+    files: Iterable[Path], dropped: Counter[str], *, size: int, frames: int, fit: Fit
+) -> Iterator[Members]:
+    return readable(
+        files,
+        lambda path: {"video.npy": encode_clip(to_bytes(read_video(path, size, frames, fit)))},
+        dropped,
+    )
 
 
 if __name__ == "__main__":
