@@ -23,7 +23,7 @@ class Digests:
         return sum(self._counts)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes that the tables take."""
         return sum(map(len, self._tables))
 

@@ -8,13 +8,15 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
@@ -77,6 +79,7 @@ def map_in_order(
         function: At the top level of a module (or a partial of such); its ValueError or OSError is
             raised here, after the results before it.
     """
+    results: Generator[Any, None, None]
     match engine:
         case Local(workers=1):
             results = (_attempt(function, source) for source in sources)
@@ -86,10 +89,11 @@ def map_in_order(
             from core.ray_engine import map_on_ray
 
             results = map_on_ray(engine, Task(function), iter(sources))
-    for result in results:
-        if isinstance(result, Failed):
-            raise result.error
-        yield result
+    with closing(results):  # or workers would live as long as an error's traceback
+        for result in results:
+            if isinstance(result, Failed):
+                raise result.error
+            yield result
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def _plain(error: ValueError | OSError) -> ValueError | OSError:
 
 def _pooled(
     workers: int, function: Callable[[Source], Result], sources: Iterator[Source]
-) -> Iterator[Result | Failed]:
+) -> Generator[Result | Failed, None, None]:
     """Keep a queue of tasks under way; after a death, go through all that it took alone."""
     pool, task = _Pool(workers), Task(function)
     queue: deque[tuple[tuple[Source, ...], Future]] = deque()
@@ -202,8 +206,10 @@ class _Pool:
     def start(self) -> None:
         """Start processes in place of those that there were."""
         self.stop()
-        # Not by fork: torch and the decoders have threads, and a fork copies their locks.
-        context = multiprocessing.get_context("spawn")
+        # Not forks of this process, which may have threads: a fork copies the locks they hold. They
+        # are forks of a server that has only imported what they need; that takes seconds, once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, *_program()])
         self.executor = ProcessPoolExecutor(self.workers, context, initializer=_follow_parent)
 
     def submit(self, task: Task, chunk: tuple) -> Future:
@@ -221,6 +227,12 @@ class _Pool:
         if self.executor is not None:
             self.executor.shutdown(cancel_futures=True)
             self.executor = None
+
+
+def _program() -> list[str]:
+    """Return the module that runs as a command, if one does."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return [] if spec is None or spec.name.endswith("__main__") else [spec.name]
 
 
 def _follow_parent() -> None:

@@ -8,7 +8,8 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ PATIENCE = 10.0
 """Seconds in which a cluster must answer."""
 
 
-def map_on_ray(engine: Ray, task: Task, sources: Iterator) -> Iterator[Any | Failed]:
+def map_on_ray(engine: Ray, task: Task, sources: Iterator) -> Generator[Any | Failed, None, None]:
     """Yield the results of a task on all sources, in their order."""
     rows = (pickle.dumps(chunk) for chunk in chunks(sources, BLOCK))
     with _connected(engine):
@@ -58,17 +59,20 @@ def _mapped(rows: Sequence[bytes], task: Task, workers: int | None) -> Iterator[
     """Yield the results of each row by Ray Data, which does lost tasks again."""
     import ray.data
 
-    def run(batch: dict[str, Any]) -> dict[str, list[bytes]]:
+    def run(batch: Any) -> dict[str, list[bytes]]:
         return {"results": [pickle.dumps(task(pickle.loads(row))) for row in batch["sources"]]}
 
     items = [{"sources": row} for row in rows]
     dataset = ray.data.from_items(items, override_num_blocks=len(rows))
     dataset.context.enable_progress_bars = False
     dataset.context.execution_options.preserve_order = True
-    options = {"batch_size": None, "batch_format": "numpy", "concurrency": workers}
-    # Ray Data's own default is to try for ever.
-    tries = {"max_retries": TRIES - 1}
-    for row in dataset.map_batches(run, **options, ray_remote_args_fn=lambda: tries).iter_rows():
+    options: dict[str, Any] = {"batch_size": None, "batch_format": "numpy", "concurrency": workers}
+    with warnings.catch_warnings(action="ignore"):  # that it is to be renamed
+        # Ray Data's own default is to try for ever.
+        mapped = dataset.map_batches(
+            run, **options, ray_remote_args_fn=lambda: {"max_retries": TRIES - 1}
+        )
+    for row in mapped.iter_rows():
         yield row["results"]
 
 
@@ -97,7 +101,7 @@ def _connected(engine: Ray) -> Iterator[None]:
     except ImportError as error:
         raise ValueError(
             f"engine ray needs what is not installed ({error}); install it with: pip install"
-            " 'ray[data]>=2.50,<3', or leave out --engine"
+            " 'ray[data]>=2.50,<2.64', or leave out --engine"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told by us
     if ray.is_initialized():

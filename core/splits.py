@@ -150,7 +150,7 @@ def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
     return manifests
 
 
-def _digest(sample: Members, members: Iterable[str]) -> bytes:
+def _digest(sample: Mapping[str, Any], members: Iterable[str]) -> bytes:
     """Return the SHA-256 of what is equal for equal samples only."""
     digest = hashlib.sha256()
     for name in members:

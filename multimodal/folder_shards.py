@@ -31,14 +31,12 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
 }
 """Modality -> the member of a sample and how a signal becomes its bytes."""
 
-HERE = Local()
-"""The engine unless told otherwise: this process."""
 Group = dict[str, Path]
 """Modality -> file, all of one name."""
 
 
 def build_folder(
-    source: Path, out: Path, val_fraction: float, licence: str, engine: Engine = HERE
+    source: Path, out: Path, val_fraction: float, licence: str, engine: Engine = Local()
 ) -> dict:
     """Write train and val shards of the files below `source`, paired by folder and stem.
 

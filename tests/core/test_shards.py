@@ -3,6 +3,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.manifest import Manifest
@@ -58,6 +59,23 @@ def test_manifest_counts_samples_hashes_and_dropped(tmp_path):
     assert (written["kept"], written["dropped"]) == (7, {"too small": 2})
     assert written["shards"][1]["sha256"] == contents(tmp_path / "a")["000001.tar"]
     assert Manifest.load(tmp_path / "a") == manifest
+
+
+def test_the_index_is_what_numpy_saves(tmp_path):
+    build(tmp_path / "a", 7)
+    index = np.load(tmp_path / "a" / "index.npy")
+    np.save(tmp_path / "again.npy", index)
+    assert (tmp_path / "again.npy").read_bytes() == (tmp_path / "a" / "index.npy").read_bytes()
+    assert index["shard"].tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_keys_may_come_in_any_order_and_width(tmp_path):
+    keys = ["b", "a", "long", "a1"]
+    rows = [{"__key__": key, "txt": key.encode()} for key in keys]
+    write_shards(tmp_path / "a", rows, required=["txt"], per_shard=2, **ORIGIN)
+    reader = ShardReader(tmp_path / "a")
+    assert reader.keys == keys
+    assert [reader.read(i)["txt"] for i in range(4)] == [key.encode() for key in keys]
 
 
 def test_webdataset_reads_what_we_write(tmp_path):

@@ -1,9 +1,11 @@
+import hashlib
 from collections import Counter
 
 import pytest
 
+from core.manifest import Manifest
 from core.shards import ShardReader
-from core.splits import find_files, write_splits
+from core.splits import write_splits
 
 
 def texts(numbers):
@@ -58,17 +60,16 @@ def test_a_split_that_cannot_be_made_leaves_nothing(tmp_path, numbers, val_fract
     assert not list(tmp_path.iterdir())
 
 
-def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path):
-    for name in ("b.TXT", "a.txt", "c.doc", ".hidden.txt"):
-        (tmp_path / name).touch()
-    dropped = Counter()
-    found = find_files(tmp_path, {".txt"}, dropped)
-    assert [path.name for path in found] == ["a.txt", "b.TXT"]
-    assert dropped == {"other kind of file": 1}
-
-
-def test_a_source_without_files_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no \.txt among its 0 files"):
-        find_files(tmp_path, {".txt"}, Counter())
-    with pytest.raises(ValueError, match="does not exist"):
-        find_files(tmp_path / "absent", {".txt"}, Counter())
+@pytest.mark.parametrize("val_fraction", [0.001, 0.3, 0.999])
+def test_split_and_keys_are_what_two_passes_would_give(tmp_path, val_fraction):
+    """The rule, said once more by sorting: the smallest shares are for validation, one at least."""
+    out = tmp_path / "a"
+    build(out, texts([*range(40), 3, 3]), val_fraction)
+    contents = [f"txt {len(t)} ".encode() + t for t in (s["txt"] for s in texts(range(40)))]
+    shares = [int(hashlib.sha256(c).hexdigest()[:12], 16) / 2**48 for c in contents]
+    count = min(max(sum(share < val_fraction for share in shares), 1), 39)
+    last = sorted(shares)[count - 1]
+    keys = {split: ShardReader(out / split).keys for split in ("train", "val")}
+    assert keys["val"] == [f"{i:08d}" for i, share in enumerate(shares) if share <= last]
+    assert keys["train"] == [f"{i:08d}" for i, share in enumerate(shares) if share > last]
+    assert Manifest.load(out / "train").dropped == {"duplicate": 2}
