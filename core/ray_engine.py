@@ -59,21 +59,27 @@ def _mapped(rows: Sequence[bytes], task: Task, workers: int | None) -> Iterator[
     """Yield the results of each row by Ray Data, which does lost tasks again."""
     import ray.data
 
-    def run(batch: Any) -> dict[str, list[bytes]]:
-        return {"results": [pickle.dumps(task(pickle.loads(row))) for row in batch["sources"]]}
-
     items = [{"sources": row} for row in rows]
     dataset = ray.data.from_items(items, override_num_blocks=len(rows))
     dataset.context.enable_progress_bars = False
     dataset.context.execution_options.preserve_order = True
     options: dict[str, Any] = {"batch_size": None, "batch_format": "numpy", "concurrency": workers}
+    run: Any = _run  # Ray Data's types know nothing of fn_args
     with warnings.catch_warnings(action="ignore"):  # that it is to be renamed
         # Ray Data's own default is to try for ever.
         mapped = dataset.map_batches(
-            run, **options, ray_remote_args_fn=lambda: {"max_retries": TRIES - 1}
+            run, fn_args=[task], **options, ray_remote_args_fn=lambda: {"max_retries": TRIES - 1}
         )
     for row in mapped.iter_rows():
         yield row["results"]
+
+
+def _run(batch: Any, task: Task) -> dict[str, list[bytes]]:
+    return {"results": [pickle.dumps(task(pickle.loads(row))) for row in batch["sources"]]}
+
+
+def _run_one(source: Any, task: Task) -> list:
+    return task((source,))
 
 
 def _alone(row: bytes, task: Task) -> bytes:
@@ -81,10 +87,10 @@ def _alone(row: bytes, task: Task) -> bytes:
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    remote, results = ray.remote(max_retries=TRIES - 1)(task.__call__), []
+    remote, results = ray.remote(max_retries=TRIES - 1)(_run_one), []
     for source in pickle.loads(row):
         try:
-            results += ray.get(remote.remote((source,)))
+            results += ray.get(remote.remote(source, task))
         except RayError as error:
             if isinstance(error, RayTaskError):
                 raise

@@ -19,6 +19,7 @@ import multimodal.shards
 import text.shards
 import video.shards
 from core.cli import command
+from core.engine import Ray, map_in_order
 
 FIXTURES = Path(__file__).parent / "fixtures"
 BUILDERS: dict[str, Callable[..., None]] = {
@@ -170,7 +171,7 @@ def cluster() -> Iterator:
     found.shutdown()
 
 
-@pytest.mark.slow  # TIME
+@pytest.mark.slow  # all five: a minute
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_ray_cluster_of_two_nodes_writes_the_same_bytes(name, cluster, files, built, tmp_path):
     ray = {"engine": "ray", "address": cluster.address}
@@ -178,9 +179,18 @@ def test_a_ray_cluster_of_two_nodes_writes_the_same_bytes(name, cluster, files, 
     assert hashes(tmp_path / "out") == built[name]
 
 
-@pytest.mark.slow  # TIME
+@pytest.mark.slow  # half a minute
+def test_a_source_that_kills_rays_workers_is_named(cluster):
+    sources = [0] * 300 + [int(signal.SIGKILL)] + [0] * 300
+    results = map_in_order(Ray(cluster.address), signal.raise_signal, sources)
+    assert [next(results) for _ in range(256)] == [None] * 256
+    with pytest.raises(ValueError, match=r"^9 ended 3 workers"):
+        list(results)
+
+
+@pytest.mark.slow  # two minutes
 def test_killed_ray_workers_change_no_byte(cluster, tmp_path):
-    source = many_lines(tmp_path / "lines.jsonl", 400_000)
+    source = many_lines(tmp_path / "lines.jsonl", 200_000)
     assert start(source, tmp_path / "one").wait(300) == 0
     builder = start(source, tmp_path / "two", "--engine", "ray", "--address", cluster.address)
     wait_for(lambda: tars(tmp_path))
@@ -193,9 +203,9 @@ def test_killed_ray_workers_change_no_byte(cluster, tmp_path):
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
-@pytest.mark.slow  # TIME
+@pytest.mark.slow  # two minutes; the last, as it takes a node away
 def test_a_lost_node_changes_no_byte(cluster, tmp_path):
-    source = many_lines(tmp_path / "lines.jsonl", 400_000)
+    source = many_lines(tmp_path / "lines.jsonl", 200_000)
     assert start(source, tmp_path / "one").wait(300) == 0
     builder = start(source, tmp_path / "two", "--engine", "ray", "--address", cluster.address)
     wait_for(lambda: tars(tmp_path))
