@@ -84,7 +84,7 @@ class FlowModule(TrainedModule):
         output = self.net(interpolate(noise, x, each), time, cond, keep=keep)
         error = flow_loss(output.float(), noise, x, each, self.flow.prediction).mean(dim=-1)
         learnt = (each < 1).expand_as(error)
-        return (error * learnt).sum() / learnt.sum().clamp_min(1)
+        return self.mean_over_ranks((error * learnt).sum(), learnt.sum())
 
     def times(self, seeds: Int[Tensor, "B"]) -> Float[Tensor, "B *M"]:
         """Return training times, one a sample."""

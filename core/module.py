@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -59,6 +59,32 @@ class TrainedModule(L.LightningModule):
         if isinstance(data, ShardData):
             return data.first_batches(count)  # on every rank the same
         return [batch for batch, _ in zip(data.train_dataloader(), range(count), strict=False)]
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share a batch of training."""
+        alone = self._trainer is None or not self.training
+        return 1 if alone else self.trainer.world_size
+
+    def mean_over_ranks(
+        self, total: Float[Tensor, ""], count: Int[Tensor, ""]
+    ) -> Float[Tensor, ""]:
+        """Return total / count, in training over all ranks, whose counts may differ.
+
+        Each rank's share is made as large as their number: it is their mean that counts.
+        """
+        if self.ranks > 1:
+            everywhere = self.trainer.strategy.reduce(count.float(), reduce_op="sum")
+            return total * self.ranks / everywhere.clamp_min(1)
+        return total / count.clamp_min(1)
+
+    def of_all_ranks(self, rows: Shaped[Tensor, "B *S"]) -> Shaped[Tensor, "C *S"]:
+        """Return the rows of all ranks' batches, in the order that one process would have them."""
+        if self.ranks == 1:
+            return rows
+        gathered = self.all_gather(rows)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
 
     def seeds(self, batch: dict[str, Any]) -> Int[Tensor, "B"]:
         """Return one seed a sample: a pure function of run seed, epoch and global sample index."""

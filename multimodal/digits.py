@@ -73,7 +73,7 @@ def load_digits(name: DigitSource, source: Path | None = None) -> Digits:
 def _load_sklearn() -> Digits:
     from sklearn.datasets import load_digits
 
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     return Digits(
         name="sklearn",
         images=rearrange(pixels / 16, "N (H W) -> N H W", H=8).astype(np.float32),

@@ -147,7 +147,7 @@ class PriorModule(TrainedModule):
         x_t = torch.where(observed[..., None], clean, interpolate(noise, x, time))
         output = self._predict(x_t, torch.where(observed, 1.0, time), observed | generated)
         error = flow_loss(output.float(), noise, x, time, "x").mean(dim=-1)
-        return (error * generated).sum() / generated.sum().clamp_min(1)
+        return self.mean_over_ranks((error * generated).sum(), generated.sum())
 
     @torch.no_grad()
     def generate(
@@ -265,16 +265,21 @@ class PriorModule(TrainedModule):
         seeds: Int[Tensor, "B"],
         plan: int,
     ) -> tuple[Float[Tensor, "C N E"], Bool[Tensor, "C N"], Int[Tensor, "C"]]:
-        """Append tuples mixed from those of the batch, which say in full what they say."""
+        """Append tuples mixed from those of the batch, which say in full what they say.
+
+        Of those that all ranks' batches make together, each rank takes its share.
+        """
         whole, there = rows.clone(), present.clone()
         for modality, query in self.tokens.queries.items():
             said, full = (self.tokens.slots.index(name) for name in (query, modality))
             whole[:, said], there[:, said] = rows[:, full], present[:, full]
+        whole, there, all_seeds = (self.of_all_ranks(x) for x in (whole, there, seeds))
         mixed, both, of = mix_tuples(whole, there, plan, self.cast.mixed)
+        share = slice(self.global_rank, None, self.ranks) if self.ranks > 1 else slice(None)
         return (
-            torch.cat([rows, mixed]),
-            torch.cat([present, both]),
-            torch.cat([seeds, mix(seeds[of], 1)]),
+            torch.cat([rows, mixed[share]]),
+            torch.cat([present, both[share]]),
+            torch.cat([seeds, mix(all_seeds[of], 1)[share]]),
         )
 
     def _mask(self, slots: Iterable[int]) -> Bool[Tensor, "N"]:

@@ -7,7 +7,17 @@ order 1 after five steps.
 import pytest
 
 from core.checkpoint import read_checkpoint
-from tests.ranks import assert_alike, assert_same_losses, assert_same_moments, launch, trained
+from tests.ranks import (
+    assert_alike,
+    assert_same_losses,
+    assert_same_moments,
+    forked,
+    launch,
+    losses,
+    torchrun,
+    trained,
+    trained_here,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,20 @@ def test_contrastive_training_with_gathered_negatives_is_that_of_one_process(tin
     )  # fmt: skip
     assert_same_losses(one, two)
     assert_same_moments(one, two)
+
+
+@pytest.mark.parametrize("name", ["text", "audio", "video", "prior"])
+def test_two_ranks_do_what_one_process_does_also_where_samples_differ_in_what_they_teach(
+    name, tiny_world, tmp_path
+):
+    options = ("--trainer.max_steps=3", "--trainer.gradient_clip_val=0.1")
+    one = trained_here(name, tiny_world, tmp_path / "one", *options)
+    out = tmp_path / "two"
+    assert forked(name, tiny_world, out, torchrun(2), *options, strategy="ddp") == [0, 0]
+    two = read_checkpoint(out / "last.ckpt"), losses(out)
+    assert_same_moments(one, two)
+    for row, again in zip(one[1], two[1], strict=True):
+        assert again["train/loss"] == pytest.approx(row["train/loss"], abs=1e-5)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -108,7 +108,7 @@ class TextModule(TrainedModule):
         keep = uniform(seeds, stream=3) >= self.conditioning.drop
         cond = cond if cond is None else corrupt(cond, seeds, self.conditioning.noise)
         logits_BTV = self.net(ids[:, :-1], cond, keep=keep)
-        return next_token_loss(logits_BTV, ids[:, 1:])
+        return self.mean_over_ranks(*next_token_loss(logits_BTV, ids[:, 1:]))
 
     @torch.no_grad()
     def generate(
@@ -146,6 +146,8 @@ class TextModule(TrainedModule):
 
 def next_token_loss(
     logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
-) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy over targets that are not padding, in nats."""
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=PAD)
+) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    """Return the sum of the cross-entropy in nats, padding left out, and the number of targets."""
+    flat = logits.float().flatten(0, 1)
+    total = F.cross_entropy(flat, targets.flatten(), ignore_index=PAD, reduction="sum")
+    return total, (targets != PAD).sum()

@@ -99,7 +99,9 @@ def test_neither_prefix_nor_padding_gets_loss():
 def test_the_loss_of_certain_predictions_is_zero():
     targets = torch.tensor([[3, 4, PAD]])
     logits = 100 * F.one_hot(torch.tensor([[3, 4, 9]]), 12).float()
-    assert next_token_loss(logits, targets).item() == pytest.approx(0, abs=1e-6)
+    total, count = next_token_loss(logits, targets)
+    assert total.item() == pytest.approx(0, abs=1e-6)
+    assert count == 2
 
 
 def test_the_checkpoint_alone_rebuilds_tokenizer_and_texts(trained, tmp_path):
