@@ -104,9 +104,7 @@ def _files(source: Path) -> Iterator[Path]:
 def _names(folder: Path) -> Iterator[str]:
     """Yield the names in a folder, sorted: in an array, as a list takes four times as much."""
     with os.scandir(folder) as entries:
-        longest, count = 1, 0
-        for entry in entries:
-            longest, count = max(longest, len(os.fsencode(entry.name))), count + 1
+        longest = max((len(os.fsencode(entry.name)) for entry in entries), default=1)
     with os.scandir(folder) as entries:
         names = np.fromiter((os.fsencode(entry.name) for entry in entries), f"S{longest}")
     names.sort()

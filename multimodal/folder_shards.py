@@ -1,8 +1,9 @@
 """Pair your own files by name: seven.png, seven.wav and seven.txt are one sample."""
 
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,12 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
 }
 """Modality -> the member of a sample and how a signal becomes its bytes."""
 
-Group = dict[str, Path]
-"""Modality -> file, all of one name."""
+
+class Group(dict[str, Path]):
+    """Modality -> file, all of one name."""
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.values()))
 
 
 def build_folder(
@@ -43,10 +48,12 @@ def build_folder(
     A sample needs two modalities or more; what is left out is counted in the manifest.
     """
     dropped: Counter[str] = Counter()
-    groups = pair_files(find_files(source, SUFFIXES.keys(), dropped), dropped)
+    files = find_files(source, SUFFIXES.keys(), dropped)
+    count = sum(1 for _ in pair_files(files, Counter()))
+    groups = pair_files(files, dropped)
     return write_splits(
         out,
-        cleaned(engine, read_pairs, groups, dropped, "pairs", len(groups)),
+        cleaned(engine, read_pairs, groups, dropped, "pairs", count),
         required=[],
         optional=[member for member, _ in MEMBERS.values()],
         dropped=dropped,
@@ -58,16 +65,21 @@ def build_folder(
     )
 
 
-def pair_files(files: Iterable[Path], dropped: Counter[str]) -> list[Group]:
-    """Return the files that share folder and stem, one a modality: the first by name."""
-    groups: dict[Path, Group] = defaultdict(dict)
-    for path in files:
-        group, modality = groups[path.with_suffix("")], modality_of(path)
-        if modality in group:
-            dropped["second file of a modality"] += 1
-        else:
-            group[modality] = path
-    return list(groups.values())
+def pair_files(files: Iterable[Path], dropped: Counter[str]) -> Iterator[Group]:
+    """Yield the files that share folder and stem, one a modality: the first by name.
+
+    Args:
+        files: Sorted. Only those are held whose names begin with the stem of one before.
+        dropped: Counts by reason, filled while the groups are drawn.
+    """
+    coming, held = iter(files), deque[Path]()
+    while held or (held := deque(islice(coming, 1))):
+        stem = held[0].with_suffix("")
+        while _begins(held[-1], stem) and (more := next(coming, None)):
+            held.append(more)
+        alike = [path for path in held if path.with_suffix("") == stem]
+        held = deque(path for path in held if path.with_suffix("") != stem)
+        yield _one_each(alike, dropped)
 
 
 def read_pairs(groups: Iterable[Group], dropped: Counter[str]) -> Iterator[Members]:
@@ -84,6 +96,19 @@ def modality_of(path: Path) -> str:
     """Return the modality of a file by its suffix, and of a WebP by whether it moves."""
     modality = SUFFIXES[path.suffix.lower()]
     return "video" if path.suffix.lower() == ".webp" and _moves(path) else modality
+
+
+def _begins(path: Path, stem: Path) -> bool:
+    """Tell whether files of this stem may follow on a path: names that begin with it and a dot."""
+    return str(path).startswith(f"{stem}.")
+
+
+def _one_each(files: Iterable[Path], dropped: Counter[str]) -> Group:
+    group = Group()
+    for path in files:
+        if group.setdefault(modality_of(path), path) != path:
+            dropped["second file of a modality"] += 1
+    return group
 
 
 def _read_group(group: Group, dropped: Counter[str]) -> Iterator[tuple[str, bytes]]:

@@ -64,7 +64,7 @@ def desk(tmp_path, monkeypatch):
 def run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, *argv = shlex.split(line)
     monkeypatch.setattr(sys, "argv", [module, *argv])
-    runpy.run_module(module, run_name="__main__")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def exit_code(line: str, monkeypatch: pytest.MonkeyPatch) -> Any:

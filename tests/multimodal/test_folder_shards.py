@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from core.members import decode_clip, decode_flac, decode_png
 from core.shards import ShardReader
-from multimodal.folder_shards import build_folder, pair_files, read_pairs
+from multimodal.folder_shards import build_folder, modality_of, pair_files, read_pairs
 from multimodal.shards import plain_list
 
 
@@ -66,6 +68,23 @@ def test_what_has_no_partner_or_cannot_be_read_is_counted(tmp_path: Path):
     samples = list(read_pairs(pair_files(sorted(tmp_path.iterdir()), dropped), dropped))
     assert [set(sample) for sample in samples] == [{"png", "txt"}]
     assert dropped == {"no partner": 1, "second file of a modality": 1, "undecodable audio": 1}
+
+
+NAMES = st.text("ab.-", min_size=1, max_size=4).filter(lambda name: name[0] != ".")
+PATHS = st.tuples(st.sampled_from(["", "a/", "a.b/", "a.b/a/"]), NAMES,
+                  st.sampled_from([".txt", ".png", ".jpg"])).map("".join)  # fmt: skip
+
+
+@given(st.sets(PATHS, max_size=12))
+def test_groups_are_those_of_a_table_of_all_files(names: set[str]):
+    files = sorted(Path("x") / name for name in names)
+    table: dict[Path, dict[str, Path]] = {}
+    for path in files:
+        table.setdefault(path.with_suffix(""), {}).setdefault(modality_of(path), path)
+    dropped: Counter[str] = Counter()
+    found = [dict(group) for group in pair_files(files, dropped)]
+    assert found == list(table.values())
+    assert dropped.total() == len(files) - sum(map(len, table.values()))
 
 
 def test_a_webp_that_moves_is_a_video(tmp_path: Path):
