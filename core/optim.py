@@ -6,6 +6,8 @@ from itertools import groupby
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -137,7 +139,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             grads = [p.grad for p in same if p.grad is not None]
             torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
             updates = torch.stack(torch._foreach_lerp(grads, buffers, group["momentum"]))
-            flat = orthogonalise(updates.flatten(2))
+            flat = orthogonalise_together(updates.flatten(2))
             scale = -group["lr"] * max(1.0, flat.shape[1] / flat.shape[2]) ** 0.5
             torch._foreach_add_(same, list(flat.view_as(updates)), alpha=scale)
 
@@ -196,6 +198,18 @@ def orthogonalise(g: Float[Tensor, "M R C"], steps: int = 5) -> Float[Tensor, "M
         product = step @ product
     x = product @ x
     return x if wide else x.mT
+
+
+def orthogonalise_together(g: Float[Tensor, "M R C"]) -> Float[Tensor, "M R C"]:
+    """Orthogonalise matrices that all ranks hold alike: each rank does its share of them."""
+    ranks = dist.get_world_size() if dist.is_initialized() else 1
+    if ranks == 1:
+        return orthogonalise(g)
+    share = -(-len(g) // ranks)
+    whole = F.pad(g, (0, 0, 0, 0, 0, share * ranks - len(g)))  # with zeros, which stay zeros
+    mine = orthogonalise(whole[dist.get_rank() * share :][:share])
+    dist.all_gather_into_tensor(whole, mine.contiguous())
+    return whole[: len(g)]
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:

@@ -69,6 +69,18 @@ def test_two_ranks_do_what_one_process_does_also_where_samples_differ_in_what_th
         assert again["train/loss"] == pytest.approx(row["train/loss"], abs=1e-5)
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_that_share_the_work_of_muon_do_what_one_process_does(ranks, tiny_world, tmp_path):
+    options = ("--trainer.max_steps=3", "--model.optim.rule=core.optim.Muon")
+    one = trained_here("image", tiny_world, tmp_path / "one", *options)
+    out = tmp_path / "more"
+    places = torchrun(ranks)
+    assert forked("image", tiny_world, out, places, *options, strategy="ddp") == [0] * ranks
+    more = read_checkpoint(out / "last.ckpt"), losses(out)
+    assert_same_moments(one, more)
+    assert_same_losses(one, more)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_dies_ends_the_job_in_one_line(rank, tiny_world, tmp_path):
     done = launch(f"tests.dying_rank {rank}", tiny_world, tmp_path, 2, "--trainer.max_steps=5")
