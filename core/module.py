@@ -51,7 +51,12 @@ class TrainedModule(L.LightningModule):
             # As a whole number it would be averaged over the ranks, and lose what is left over.
             options["batch_size"] = float(batch_size)
         options["sync_dist"] = True
-        super().log(name, value, **options)
+        if self.ranks == 1 or self._is_written():
+            super().log(name, value, **options)
+
+    def _is_written(self) -> bool:
+        """Tell whether this step's values are; those of others are not worth an exchange."""
+        return self.trainer._logger_connector.should_update_logs
 
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""

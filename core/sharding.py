@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies import (
+    DDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+    StrategyRegistry,
+)
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -100,6 +105,17 @@ class FullyShard(ModelParallelStrategy):
         given: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(given, mine)
         return given
+
+
+def register_strategies() -> None:
+    """Let --trainer.strategy know fsdp2, and ddp without what no module here needs.
+
+    Buffers are statistics, fitted to the same batches on every rank: none is sent in each step.
+    """
+    StrategyRegistry.register(NAME, FullyShard, override=True)
+    StrategyRegistry.register(
+        "ddp", DDPStrategy, override=True, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> None:

@@ -18,7 +18,6 @@ import yaml
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import StrategyRegistry
 
 from core.callbacks import Progress, Samples
 from core.checkpoint import (
@@ -38,7 +37,7 @@ from core.module import TrainedModule
 from core.plain import with_tags
 from core.preemption import StopOnSignal, environments, signals_given_back
 from core.saving import Saver
-from core.sharding import NAME, FullyShard, check_form, check_rule
+from core.sharding import check_form, check_rule, register_strategies
 
 DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
@@ -99,7 +98,7 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""
         out, ema = Path(self.config.out), PowerEMA()
-        StrategyRegistry.register(NAME, FullyShard, override=True)
+        register_strategies()
         saver, log = Saver(out, self.config.save_every, self.config.keep), CSVLog(out)
         callbacks = [
             ema,
