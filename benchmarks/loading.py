@@ -2,9 +2,10 @@
 
     python -m benchmarks.loading --shards data/world/train --workers 0 2 --litdata venv/bin/python
 
-All shuffle within a window of 4,096 samples, decode by the same function and give the same batches;
-ours keeps nothing decoded (--data.cache=false). litdata reads its own format, which the first
-measurement writes beside the shards; it wants an environment with our packages and litdata.
+All decode by the same function and give batches of one size; ours and webdataset's shuffle within a
+window of 4,096 samples, litdata's in its own way. Ours keeps nothing decoded (--data.cache=false).
+litdata reads its own format, which the first measurement writes beside the shards; it wants an
+environment with our packages and litdata.
 """
 
 import statistics

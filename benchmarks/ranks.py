@@ -73,7 +73,7 @@ class _Run:
             f"--config=configs/{modality}/world.yaml", f"--data.root={world}",
             f"--data.embeddings={embeddings}", f"--data.batch_size={batch}",
             f"--out={self.out.name}", f"--trainer.max_steps={steps}",
-            f"--trainer.val_check_interval={steps + 1}", f"--save_every={steps}", "--samples=1",
+            f"--trainer.val_check_interval={steps + 1}", f"--save_every={steps}", "--samples=0",
             "--trainer.accelerator=cpu", *more,
         ]  # fmt: skip
         self.process = subprocess.Popen(

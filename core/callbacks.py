@@ -51,6 +51,8 @@ class Samples(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write samples when one of the run's equal parts is complete."""
+        if not self.times:
+            return
         every = max(1, trainer.max_steps // self.times)
         write = getattr(pl_module, "write_samples", None)
         takes_part = trainer.is_global_zero or is_sharded(pl_module)
