@@ -14,8 +14,15 @@ EXPECTED = [math.factorial(n) for n in NUMBERS]
 
 def children() -> list[psutil.Process]:
     """The processes below this one that work in a pool."""
-    below = psutil.Process().children(recursive=True)
-    return [p for p in below if p.parent() and "forkserver" in " ".join(p.parent().cmdline())]
+    return [p for p in psutil.Process().children(recursive=True) if _has_pool_above(p)]
+
+
+def _has_pool_above(process: psutil.Process) -> bool:
+    try:
+        above = process.parent()
+        return above is not None and "forkserver" in " ".join(above.cmdline())
+    except psutil.NoSuchProcess:  # it ended since it was listed
+        return False
 
 
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
