@@ -1,7 +1,5 @@
 """Attention over tokens that stand at integer coordinates: one, two or three axes."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -36,38 +34,17 @@ def apply_rotary(
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
 
 
-@dataclass
-class KVCache:
-    """Keys and values of one layer for tokens already seen; static size, filled from the left."""
-
-    keys: Float[Tensor, "B N L K"]
-    values: Float[Tensor, "B N L K"]
-    length: int = 0
-
-    def append(
-        self, k: Float[Tensor, "B N T K"], v: Float[Tensor, "B N T K"]
-    ) -> tuple[Float[Tensor, "B N L2 K"], Float[Tensor, "B N L2 K"]]:
-        """Store new tokens and return everything stored so far."""
-        end = self.length + k.shape[2]
-        if end > self.keys.shape[2]:
-            raise ValueError(f"{end} tokens do not fit a cache of {self.keys.shape[2]}")
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with QK-norm and rotary positions; the output starts at zero.
 
     Source: Vaswani et al. 2017; QK-norm from Henry et al. 2020 and Dehghani et al. 2023.
     """
 
-    def __init__(self, width: int, heads: int, *, causal: bool = False):
+    def __init__(self, width: int, heads: int):
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width {width} must be a multiple of twice the {heads} heads")
-        self.heads, self.causal = heads, causal
+        self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_norm = nn.RMSNorm(width // heads)
         self.k_norm = nn.RMSNorm(width // heads)
@@ -80,19 +57,10 @@ class Attention(nn.Module):
         angles: Float[Tensor, "T K2"],
         *,
         mask: Bool[Tensor, "B 1 Q L"] | None = None,
-        cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Attend; `mask` is True where a query may look at a key.
-
-        With a cache the tokens come after those stored, and a causal layer takes either the first
-        tokens together or one at a time.
-        """
+        """Attend; `mask` is True where a query may look at a key."""
         q, k, v = rearrange(self.qkv(x), "B T (three N K) -> three B N T K", three=3, N=self.heads)
         q = apply_rotary(self.q_norm(q), angles).to(v.dtype)
         k = apply_rotary(self.k_norm(k), angles).to(v.dtype)
-        if cache is not None:
-            k, v = cache.append(k, v)
-        causal = self.causal and mask is None and q.shape[2] > 1
-        assert not causal or q.shape[2] == k.shape[2], "a later block of tokens needs a mask"
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(rearrange(out, "B N T K -> B T (N K)"))

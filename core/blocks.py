@@ -1,4 +1,4 @@
-"""Transformer blocks: plain (text, towers) and modulated by time and condition (denoisers)."""
+"""Transformer blocks: plain (towers) and modulated by time and condition (denoisers)."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from core.attention import Attention, KVCache
+from core.attention import Attention
 
 MLPKind = Literal["relu2", "swiglu"]
 """ReLU squared (So et al. 2021, Primer) or SwiGLU (Shazeer 2020), at equal parameters."""
@@ -15,10 +15,11 @@ MLPKind = Literal["relu2", "swiglu"]
 class ReLU2(nn.Module):
     """Two matrices with a squared ReLU between; the output starts at zero."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, hidden: int | None = None):
         super().__init__()
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.out = nn.Linear(4 * width, width, bias=False)
+        hidden = hidden or 4 * width
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.out = nn.Linear(hidden, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
@@ -29,9 +30,9 @@ class ReLU2(nn.Module):
 class SwiGLU(nn.Module):
     """Three matrices of two thirds the width: the parameters of `ReLU2`; the output starts at 0."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, hidden: int | None = None):
         super().__init__()
-        hidden = 8 * width // 3
+        hidden = hidden or 8 * width // 3
         self.up = nn.Linear(width, 2 * hidden, bias=False)
         self.out = nn.Linear(hidden, width, bias=False)
         nn.init.zeros_(self.out.weight)
@@ -50,10 +51,10 @@ def build_mlp(kind: MLPKind, width: int) -> nn.Module:
 class Block(nn.Module):
     """Pre-norm attention and MLP; at initialisation it is the identity."""
 
-    def __init__(self, width: int, heads: int, *, mlp: MLPKind = "relu2", causal: bool = False):
+    def __init__(self, width: int, heads: int, *, mlp: MLPKind = "relu2"):
         super().__init__()
         self.attention_norm = nn.RMSNorm(width)
-        self.attention = Attention(width, heads, causal=causal)
+        self.attention = Attention(width, heads)
         self.mlp_norm = nn.RMSNorm(width)
         self.mlp = build_mlp(mlp, width)
 
@@ -63,10 +64,9 @@ class Block(nn.Module):
         angles: Float[Tensor, "T K2"],
         *,
         mask: Bool[Tensor, "B 1 Q L"] | None = None,
-        cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Return the tokens after one round of looking around and thinking."""
-        x = x + self.attention(self.attention_norm(x), angles, mask=mask, cache=cache)
+        x = x + self.attention(self.attention_norm(x), angles, mask=mask)
         return x + self.mlp(self.mlp_norm(x))
 
 

@@ -1,6 +1,11 @@
-"""A decoder-only transformer over tokens, told what to write by a few condition tokens."""
+"""A decoder-only transformer over tokens, told what to write by a few condition tokens, or not.
+
+One network serves the caption writer, language models of our own and those of other projects: a
+*layout* says which norms, positions and biases a family of models has.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +13,35 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.attention import KVCache, rotary_angles
-from core.blocks import Block, MLPKind
+from core.attention import rotary_angles
+from text.attention import AttentionConfig, KVCache, Rotation
+from text.decoder import BlockConfig, DecoderBlock, MLPKind, NormKind, build_norm
+
+LayoutName = Literal["unison", "gpt2", "llama", "qwen3"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What tells one family of decoders from another."""
+
+    norm: NormKind = "rms"
+    """Kind of norm."""
+    qk_norm: bool = False
+    """Normalise queries and keys."""
+    biases: bool = False
+    """Projections and norms have biases."""
+    rotary: bool = True
+    """Positions turn queries and keys; else each has a learned vector (Radford et al. 2019)."""
+    embed_norm: bool = False
+    """Embeddings are normalised, without a gain, before the first block."""
+
+
+LAYOUTS: dict[LayoutName, Layout] = {
+    "unison": Layout(qk_norm=True, embed_norm=True),
+    "gpt2": Layout(norm="layer", biases=True, rotary=False),
+    "llama": Layout(),
+    "qwen3": Layout(qk_norm=True),
+}
 
 
 @dataclass(frozen=True)
@@ -27,24 +59,70 @@ class TextConfig:
     vocabulary: int = 512
     """Rows of the embedding table: at least the tokenizer's tokens."""
     prefix: int = 4
-    """Condition tokens before the text."""
+    """Condition tokens before the text; a plain language model needs none."""
     mlp: MLPKind = "relu2"
     """Kind of MLP."""
+    hidden: int | None = None
+    """Channels inside the MLP; by default 4 times the width, of SwiGLU 8/3 times."""
+    kv_heads: int | None = None
+    """Heads of keys and values, a divisor of `heads`; by default as many."""
+    head_width: int | None = None
+    """Channels of a head; by default width / heads."""
+    layout: LayoutName = "unison"
+    """Family of models: which norms, positions and biases there are."""
+    tied: bool = True
+    """The head is the embedding table (Press and Wolf 2017), or a matrix of its own."""
+    softcap: float | None = None
+    """Bound of the logits, as softcap * tanh(logits / softcap) (Gemma Team 2024)."""
+    rope_base: float = 100.0
+    """Base of the rotary frequencies; contexts of thousands of tokens want 10,000 or more."""
+    eps: float | None = None
+    """What the norms add to the mean square; None is the smallest that float32 tells from 1."""
 
     def __post_init__(self):
-        for name in ("width", "depth", "heads", "prefix"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name, least in {"width": 1, "depth": 1, "heads": 1, "prefix": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.context < 3:
             raise ValueError(f"context is {self.context}; <bos>, a token and <eos> need 3")
+        for name in ("hidden", "kv_heads", "head_width", "softcap", "rope_base", "eps"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value} but must be above 0, or left out")
+        if self.head_width is None and self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of the {self.heads} heads")
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        if LAYOUTS[self.layout].rotary and self.attention.head_width % 2:
+            raise ValueError(f"heads of {self.attention.head_width} channels must be of even width")
+
+    @property
+    def attention(self) -> AttentionConfig:
+        """Shape of each attention layer."""
+        layout = LAYOUTS[self.layout]
+        return AttentionConfig(
+            self.width,
+            self.heads,
+            self.kv_heads or self.heads,
+            self.head_width or self.width // self.heads,
+            qk_norm=layout.qk_norm,
+            bias=layout.biases,
+            eps=self.eps,
+        )
+
+    @property
+    def block(self) -> BlockConfig:
+        """Shape of each block."""
+        return BlockConfig(self.attention, self.mlp, self.hidden, LAYOUTS[self.layout].norm)
 
 
 class TextModel(nn.Module):
     """Next-token logits after a prefix made from the condition, or a learned one without it.
 
-    The prefix stands at positions -k..-1 and the text at 0, 1, ...; only text gets logits. The head
-    is the embedding table (Press and Wolf 2017) behind a norm whose gain starts at zero, so
-    that the first loss is exactly the logarithm of the vocabulary.
+    The prefix stands at positions -k..-1 and the text at 0, 1, ...; only text gets logits. What
+    writes into the residual stream starts at zero, and so does the head or, where the head is the
+    embedding table, the gain of the norm before it: the first loss is the logarithm of the
+    vocabulary.
 
     Args:
         config: Shape of the model.
@@ -53,17 +131,23 @@ class TextModel(nn.Module):
 
     def __init__(self, config: TextConfig, cond_dim: int = 0):
         super().__init__()
-        self.config = config
+        if cond_dim and not config.prefix:
+            raise ValueError("prefix is 0, but a condition needs at least 1 token to be told in")
+        self.config, self.layout = config, LAYOUTS[config.layout]
         self.embed = nn.Embedding(config.vocabulary, config.width)
-        nn.init.normal_(self.embed.weight, std=0.5)
+        nn.init.normal_(self.embed.weight, std=0.5 if self.layout.embed_norm else 0.02)
         self.null = nn.Parameter(torch.randn(config.prefix, config.width))
         self.condition = nn.Linear(cond_dim, config.prefix * config.width) if cond_dim else None
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, mlp=config.mlp, causal=True)
-            for _ in range(config.depth)
-        )
-        self.norm = nn.RMSNorm(config.width)
-        nn.init.zeros_(self.norm.weight)
+        self.places = self._learned_positions()
+        self.blocks = nn.ModuleList(DecoderBlock(config.block) for _ in range(config.depth))
+        self.norm = build_norm(self.layout.norm, config.attention)
+        self.head = None
+        if config.tied:
+            for gain in self.norm.parameters():
+                nn.init.zeros_(gain)
+        else:
+            self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+            nn.init.zeros_(self.head.weight)
 
     def prefix(
         self, cond: Float[Tensor, "B E"] | None, batch: int, keep: Bool[Tensor, "B"] | None = None
@@ -84,38 +168,82 @@ class TextModel(nn.Module):
         cond: Float[Tensor, "B E"] | None = None,
         *,
         keep: Bool[Tensor, "B"] | None = None,
+        documents: Int[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B T V"]:
-        """Return, at each token, the logits of the next."""
+        """Return, at each token, the logits of the next.
+
+        Args:
+            documents: The document of each token, which then sees its own document only; for a
+                model without prefix.
+        """
         prefix_BPD = self.prefix(cond, len(ids), keep)
         x_BLD = torch.cat([prefix_BPD, self._embed(ids)], dim=1)
-        return self._logits(self._run(x_BLD, start=0)[:, self.config.prefix :])
+        mask = None if documents is None else self._apart(documents)
+        return self._logits(self._run(x_BLD, start=0, mask=mask)[:, self.config.prefix :])
 
-    def begin(self, prefix: Float[Tensor, "B P D"], length: int) -> list[KVCache]:
+    def begin(
+        self, prefix: Float[Tensor, "B P D"], length: int, dtype: torch.dtype | None = None
+    ) -> list[KVCache]:
         """Return caches, one a block, that have seen the prefix and hold `length` more tokens."""
-        heads, width = self.config.heads, self.config.width // self.config.heads
-        shape = (len(prefix), heads, self.config.prefix + length, width)
-        caches = [KVCache(prefix.new_empty(shape), prefix.new_empty(shape)) for _ in self.blocks]
-        self._run(prefix, start=0, caches=caches)
+        shape = self.config.attention
+        size = (len(prefix), shape.kv_heads, self.config.prefix + length, shape.head_width)
+        caches = [
+            KVCache(prefix.new_empty(size, dtype=dtype), prefix.new_empty(size, dtype=dtype))
+            for _ in self.blocks
+        ]
+        if self.config.prefix:
+            self._run(prefix, start=0, caches=caches)
         return caches
+
+    def read(self, ids: Int[Tensor, "B T"], caches: list[KVCache]) -> Float[Tensor, "B T V"]:
+        """Read more tokens and return, at each, the logits of the next."""
+        return self._logits(self._run(self._embed(ids), start=caches[0].length, caches=caches))
 
     def step(self, ids: Int[Tensor, "B"], caches: list[KVCache]) -> Float[Tensor, "B V"]:
         """Read one more token a row and return the logits of the next."""
-        x_BTD = self._run(self._embed(ids[:, None]), start=caches[0].length, caches=caches)
-        return self._logits(x_BTD)[:, 0]
+        return self.read(ids[:, None], caches)[:, 0]
 
     def _embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        return F.rms_norm(self.embed(ids), (self.config.width,))
+        x = self.embed(ids)
+        return F.rms_norm(x, (self.config.width,)) if self.layout.embed_norm else x
 
     def _run(
-        self, x: Float[Tensor, "B T D"], start: int, caches: list[KVCache] | None = None
+        self,
+        x: Float[Tensor, "B T D"],
+        start: int,
+        caches: list[KVCache] | None = None,
+        mask: Bool[Tensor, "B 1 T T"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Run the blocks over tokens of which the first is number `start`, prefix included."""
-        config = self.config
-        positions = torch.arange(start, start + x.shape[1], device=x.device) - config.prefix
-        angles = rotary_angles(positions[:, None], config.width // config.heads)
+        positions = torch.arange(start, start + x.shape[1], device=x.device)
+        rotation = None
+        if self.places is None:
+            rotation = self._rotation(positions - self.config.prefix)
+        else:
+            x = x + self.places(positions)
         for i, block in enumerate(self.blocks):
-            x = block(x, angles, cache=caches[i] if caches else None)
+            x = block(x, rotation, mask=mask, cache=caches[i] if caches else None)
         return x
 
+    def _rotation(self, positions: Int[Tensor, "T"]) -> Rotation:
+        width = self.config.attention.head_width
+        angles = rotary_angles(positions[:, None], width, base=self.config.rope_base)
+        return Rotation(angles.cos(), angles.sin())
+
+    def _learned_positions(self) -> nn.Embedding | None:
+        if self.layout.rotary:
+            return None
+        places = nn.Embedding(self.config.prefix + self.config.context, self.config.width)
+        nn.init.normal_(places.weight, std=0.02)
+        return places
+
+    def _apart(self, documents: Int[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
+        assert not self.config.prefix, "a prefix belongs to one document"
+        same = documents[:, None, :, None] == documents[:, None, None, :]
+        return same.tril()
+
     def _logits(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
-        return F.linear(self.norm(x), self.embed.weight)
+        table = self.embed if self.head is None else self.head
+        logits = F.linear(self.norm(x), table.weight)
+        cap = self.config.softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from core.attention import Attention, KVCache, apply_rotary, rotary_angles
+from core.attention import Attention, apply_rotary, rotary_angles
 
 
-def reference_attention(layer: Attention, x, positions, causal):
+def reference_attention(layer: Attention, x, positions):
     """Attention in float64, head by head and position by position, with complex rotations."""
     layer, x = layer.double(), x.double()
     batch, tokens, width = x.shape
@@ -26,23 +26,21 @@ def reference_attention(layer: Attention, x, positions, causal):
         q = prepare(qkv[:, :, 0, n], layer.q_norm)
         k = prepare(qkv[:, :, 1, n], layer.k_norm)
         for i in range(tokens):
-            last = i + 1 if causal else tokens
-            scores = (q[:, i : i + 1] * k[:, :last].conj()).real.sum(-1) / math.sqrt(k_width)
+            scores = (q[:, i : i + 1] * k.conj()).real.sum(-1) / math.sqrt(k_width)
             weights = scores.softmax(dim=-1)
-            out[:, i, n] = (weights[..., None] * qkv[:, :last, 2, n]).sum(1)
+            out[:, i, n] = (weights[..., None] * qkv[:, :, 2, n]).sum(1)
     return out.reshape(batch, tokens, width) @ layer.out.weight.T
 
 
-@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_attention_equals_a_float64_reference(causal, axes):
+def test_attention_equals_a_float64_reference(axes):
     torch.manual_seed(0)
-    layer = Attention(48, 2, causal=causal)
+    layer = Attention(48, 2)
     torch.nn.init.normal_(layer.out.weight)
     torch.nn.init.normal_(layer.q_norm.weight)
     x, positions = torch.randn(2, 6, 48), torch.randint(0, 5, (6, axes))
     ours = layer(x, rotary_angles(positions, 24))
-    assert_close(ours.double(), reference_attention(layer, x, positions, causal), atol=1e-5, rtol=0)
+    assert_close(ours.double(), reference_attention(layer, x, positions), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -71,23 +69,6 @@ def test_every_axis_gets_its_own_channels():
         step[1, axis] = 1
         moved = (rotary_angles(step, 24)[1] != 0).nonzero().flatten()
         assert moved.tolist() == list(range(axis, 12, 3))
-
-
-def test_cached_attention_equals_recomputation():
-    torch.manual_seed(0)
-    layer = Attention(32, 2, causal=True)
-    torch.nn.init.normal_(layer.out.weight)
-    x, angles = torch.randn(3, 7, 32), rotary_angles(torch.arange(7)[:, None], 16)
-    cache = KVCache(torch.zeros(3, 2, 7, 16), torch.zeros(3, 2, 7, 16))
-    parts = [layer(x[:, :4], angles[:4], cache=cache)]
-    parts += [layer(x[:, i : i + 1], angles[i : i + 1], cache=cache) for i in range(4, 7)]
-    assert_close(torch.cat(parts, dim=1), layer(x, angles))
-
-
-def test_a_full_cache_refuses_more():
-    cache = KVCache(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
-    with pytest.raises(ValueError, match="3 tokens do not fit a cache of 2"):
-        cache.append(torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 3, 4))
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

@@ -65,7 +65,60 @@ def test_the_condition_matters():
     assert not torch.allclose(network(ids, conditions(2)), network(ids))
 
 
-@pytest.mark.parametrize("wrong", [{"depth": 0}, {"prefix": 0}, {"context": 2}])
+@pytest.mark.parametrize("wrong", [{"depth": 0}, {"prefix": -1}, {"context": 2}])
 def test_nonsense_shapes_are_errors(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TextConfig(**wrong)
+
+
+@pytest.mark.parametrize("layout", ["unison", "gpt2", "llama", "qwen3"])
+@pytest.mark.parametrize("mlp", ["relu2", "swiglu", "gelu"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_family_starts_at_log_vocabulary_and_is_causal(layout, mlp, tied):
+    config = TextConfig(
+        width=32, depth=2, heads=4, kv_heads=2, context=16, vocabulary=50, prefix=0,
+        mlp=mlp, layout=layout, tied=tied, softcap=15.0,
+    )  # fmt: skip
+    network, ids = TextModel(config), torch.randint(50, (2, 9))
+    loss = F.cross_entropy(network(ids).flatten(0, 1), ids.flatten())
+    assert loss.item() == pytest.approx(math.log(50), rel=1e-5)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    changed = ids.clone()
+    changed[:, 5:] = 0
+    torch.testing.assert_close(network(ids)[:, :5], network(changed)[:, :5])
+    caches = network.begin(network.prefix(None, 2), length=9)
+    read = torch.cat([network.read(part, caches) for part in ids.split([4, 1, 4], 1)], dim=1)
+    torch.testing.assert_close(read, network(ids), rtol=1e-4, atol=1e-4)
+
+
+def test_documents_kept_apart_are_as_if_alone():
+    config = TextConfig(width=32, depth=2, heads=2, context=16, vocabulary=50, prefix=0)
+    network, ids = TextModel(config), torch.randint(50, (1, 9))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    both = network(ids, documents=torch.tensor([[0] * 4 + [1] * 5]))
+    torch.testing.assert_close(both[:, :4], network(ids[:, :4]))
+    # Rotary positions tell differences only, so that the second may start anywhere.
+    torch.testing.assert_close(both[:, 4:], network(ids[:, 4:]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_softcap_bounds_the_logits():
+    config = TextConfig(width=32, depth=1, heads=2, context=16, vocabulary=50, softcap=2.0)
+    network = TextModel(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=3)
+    assert network(torch.randint(50, (2, 7))).abs().max() <= 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kv_heads": 3}, {"heads": 3}, {"softcap": 0.0}, {"head_width": 7}, {"hidden": 0}]
+)
+def test_parts_that_do_not_fit_are_errors(wrong: dict):
+    with pytest.raises(ValueError, match=r"must be"):
+        TextConfig(**wrong)
+
+
+def test_a_condition_needs_a_prefix():
+    with pytest.raises(ValueError, match="prefix is 0"):
+        TextModel(TextConfig(prefix=0), cond_dim=8)
