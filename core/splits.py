@@ -52,7 +52,7 @@ def cleaned(
         total: How many sources there are.
     """
     made = map_in_order(engine, partial(_clean_one, clean), sources)
-    for one in _with_progress(made, title, total):
+    for one in with_progress(made, title, total):
         dropped.update(one.dropped)
         yield from one.samples
 
@@ -100,7 +100,7 @@ def _clean_one(clean: Clean, source: Any) -> Cleaned:
     return Cleaned(list(clean([source], dropped)), dropped)
 
 
-def _with_progress(items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
+def with_progress(items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
     """Yield the items beside a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import track

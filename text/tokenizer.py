@@ -1,78 +1,158 @@
-"""Text to token ids and back: byte-level byte-pair encoding, text's codec.
+"""Text to token ids and back: text's codec. Any Unicode string survives the round trip."""
 
-Every byte is a token, so any Unicode string survives the round trip; merges learned from the
-training texts only make it shorter. Source: Sennrich et al. 2016 (byte-pair encoding), Radford
-et al. 2019 (over bytes).
-"""
-
+import hashlib
+import json as json_library
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Int64
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-SPECIAL = ("<pad>", "<bos>", "<eos>")
+from text.tokenizer_kinds import SPECIAL, Kind, learn
+
 PAD, BOS, EOS = range(len(SPECIAL))
-BYTES = 256
+"""Of the tokenizers that are learned here; others have roles of their own."""
+SPELLED = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": False,
+}
+"""The library's name for bytes that are not parted into words."""
+LONG = 4096
+"""Characters of a text above which one that needs no context is encoded in parts."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which tokens begin and end a text and fill rows: ids."""
+
+    bos: int | None = BOS
+    """Begins a text; None where nothing does."""
+    eos: int = EOS
+    """Ends a text."""
+    pad: int | None = PAD
+    """Fills shorter rows and is never learned; None if rows must be of one length."""
 
 
 class TextTokenizer:
-    """Byte-level byte-pair encoding with `<pad>`, `<bos>` and `<eos>` as tokens 0, 1 and 2.
+    """Texts to ids by a tokenizer of the `tokenizers` library.
 
-    Args:
-        json: What `TextTokenizer.json` returned; it holds the whole tokenizer.
+    One that is learned here has `<pad>`, `<bos>` and `<eos>` as tokens 0, 1 and 2; another, such as
+    GPT-2's, is taken with its roles.
     """
 
-    def __init__(self, json: str):
+    def __init__(self, json: str, roles: Roles | None = None):
+        """Take a tokenizer.
+
+        Args:
+            json: What `TextTokenizer.json` returned, or the text of any tokenizer.json of the
+                library.
+            roles: Its begin, end and padding; by default those that `json` tells, or 1, 2 and 0.
+        """
         try:
-            self._tokenizer = Tokenizer.from_str(json)
+            self.library_json, told = _unwrap(json)
+            self._tokenizer = Tokenizer.from_str(self.library_json)
         except Exception as error:  # the Rust library raises no narrower type
             raise ValueError(
                 f"not a tokenizer: {json[:40]!r}...; give a tokenizer.json written by: "
                 "python -m text.train_tokenizer"
             ) from error
-        found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
-        if found != SPECIAL:
-            raise ValueError(
-                f"a tokenizer whose first tokens are {found} does not fit: they must be {SPECIAL}; "
-                "train one with: python -m text.train_tokenizer"
-            )
         # A user's "<eos>" is five letters, not the end of the text.
         self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.roles = roles or told or self._own_roles()
+        self._check_roles()
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocabulary: int = 512) -> "TextTokenizer":
-        """Learn merges from `texts`, up to `vocabulary` tokens; few texts may give fewer."""
-        smallest = BYTES + len(SPECIAL)
-        if vocabulary < smallest:
-            raise ValueError(
-                f"a vocabulary of {vocabulary} cannot hold {BYTES} bytes and {len(SPECIAL)} "
-                f"special tokens; use at least {smallest}"
-            )
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=list(SPECIAL),
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer.to_str())
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocabulary: int | None = None,
+        kind: Kind = "bpe",
+        *,
+        chat: bool = False,
+    ) -> "TextTokenizer":
+        """Learn a tokenizer from `texts`.
+
+        Args:
+            texts: What it shall be short for.
+            vocabulary: Tokens at most, few texts may give fewer; None for 512 of `bpe`, and for
+                all characters of `char`.
+            kind: `bpe` merges pairs of bytes, `char` has a token for each character, and spells
+                others in bytes, `byte` has one for each byte.
+            chat: Whether to have the special tokens of a chat, too.
+        """
+        return cls(learn(kind, texts, vocabulary, chat=chat).to_str())
 
     @property
     def json(self) -> str:
-        """The whole tokenizer as a string, to travel inside a checkpoint."""
-        return self._tokenizer.to_str()
+        """The whole tokenizer as a string, to travel inside a checkpoint.
+
+        Of one that is learned here it is the library's own format; roles of another are put
+        around it.
+        """
+        if self.roles == Roles():
+            return self.library_json
+        plain = json_library.loads(self.library_json)
+        return json_library.dumps({"roles": asdict(self.roles), "tokenizer": plain})
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of `json`: equal for equal tokenizers."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's name -> id."""
+        return self._tokenizer.get_vocab()
+
+    @cached_property
+    def special(self) -> dict[str, int]:
+        """Name -> id of the tokens that no text contains."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a text."""
+        return self.roles.bos
+
+    @property
+    def eos(self) -> int:
+        """The token that ends a text."""
+        return self.roles.eos
+
+    @property
+    def pad(self) -> int | None:
+        """The token that fills rows."""
+        return self.roles.pad
+
+    @cached_property
+    def _size(self) -> int:
+        return 1 + max(self.vocabulary.values())  # numbers may be left out in others' tokenizers
 
     def __len__(self) -> int:
-        return self._tokenizer.get_vocab_size()
+        return self._size
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        _check_unicode(text)
+        if len(text) <= LONG or not self._context_free:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        # One piece of a megabyte would take 300 times its size.
+        parts = [text[start : start + LONG] for start in range(0, len(text), LONG)]
+        encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+        return [number for part in encoded for number in part.ids]
+
+    def document(self, text: str) -> list[int]:
+        """Ids of `text` with its begin, if there is one, and its end."""
+        begin = [] if self.bos is None else [self.bos]
+        return [*begin, *self.encode(text), self.eos]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` up to the first `<eos>`; other special tokens are left out.
@@ -80,7 +160,9 @@ class TextTokenizer:
         Generated ids may break a character in the middle: such bytes become U+FFFD.
         """
         ids = list(ids)
-        until = ids.index(EOS) if EOS in ids else len(ids)
+        if ids and ids[0] == self.bos:  # which GPT-2 ends with, too
+            del ids[0]
+        until = ids.index(self.eos) if self.eos in ids else len(ids)
         return self._tokenizer.decode(ids[:until], skip_special_tokens=True)
 
     def batch(self, texts: Sequence[str], length: int) -> Int64[Tensor, "B T"]:
@@ -88,9 +170,39 @@ class TextTokenizer:
 
         A longer text is cut at `length` and then has no `<eos>`.
         """
-        rows = [[BOS, *self.encode(text), EOS][:length] for text in texts]
+        rows = [self.document(text)[:length] for text in texts]
         longest = max(map(len, rows), default=0)
-        return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+        if self.pad is None and any(len(row) < longest for row in rows):
+            raise ValueError(
+                "a tokenizer without a padding token cannot fill rows of different lengths; give "
+                "it a pad in its roles"
+            )
+        fill = 0 if self.pad is None else self.pad
+        return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
+
+    @cached_property
+    def _context_free(self) -> bool:
+        """Whether a character's tokens never depend on the others: those of `char` and `byte`."""
+        layout = json_library.loads(self.library_json)
+        plain = layout["normalizer"] is None and not layout["model"].get("merges", True)
+        return plain and layout["pre_tokenizer"] in (None, SPELLED)
+
+    def _own_roles(self) -> Roles:
+        found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
+        if found != SPECIAL:
+            raise ValueError(
+                f"a tokenizer whose first tokens are {found} does not fit: they must be {SPECIAL}, "
+                "or its roles be given; train one with: python -m text.train_tokenizer"
+            )
+        return Roles()
+
+    def _check_roles(self) -> None:
+        for role, number in asdict(self.roles).items():
+            if number is not None and self._tokenizer.id_to_token(number) is None:
+                raise ValueError(
+                    f"{role} is token {number} but the tokenizer has {len(self)} tokens and none "
+                    "of that number; name another"
+                )
 
 
 class TextCodec(nn.Module):
@@ -138,3 +250,21 @@ class TextCodec(nn.Module):
         """Take up the tokenizer of a checkpoint."""
         if len(state):
             self.use(TextTokenizer(bytes(state.tolist()).decode()))
+
+
+def _unwrap(json: str) -> tuple[str, Roles | None]:
+    """Return the library's own format, and the roles that were put around it, if they were."""
+    value = json_library.loads(json)
+    if set(value) != {"roles", "tokenizer"}:
+        return json, None
+    return json_library.dumps(value["tokenizer"]), Roles(**value["roles"])
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the text has half a surrogate pair, {text[error.start]!a}, at character "
+            f"{error.start}, which is no Unicode; decode its source with errors='replace'"
+        ) from None

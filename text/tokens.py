@@ -1,0 +1,228 @@
+"""Documents as one stream of tokens, cut in pieces: what pretraining reads.
+
+python -m text.tokens --shards data/texts --tokenizer bpe --vocabulary 4096 --out data/tokens
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from core.cli import command
+from core.engine import Engine, EngineName, engine_named, map_in_order
+from core.files import existing_file, new_folder
+from core.manifest import Manifest
+from core.members import encode_npy
+from core.shard_writer import ShardWriter, check_absent
+from core.shards import ShardReader
+from core.splits import SPLITS, with_progress
+from core.storage import below
+from text.tokenizer import TextTokenizer
+from text.tokenizer_kinds import Kind
+
+TOKENIZER = "tokenizer.json"
+DOCUMENT = "txt"
+TOKENS = "tokens.npy"
+
+
+def tokens(
+    shards: str,
+    tokenizer: str,
+    out: Path,
+    vocabulary: int | None = None,
+    chat: bool = False,
+    piece: int = 65536,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    address: str | None = None,
+) -> None:
+    """Write documents as tokens: `<bos> ids <eos>` of one behind the other, in pieces.
+
+    Args:
+        shards: Folder with documents: train and val with `txt` members, or its URL.
+        tokenizer: bpe, char or byte to learn one from the training documents, or a tokenizer.json.
+        out: Folder to write; train, val and tokenizer.json appear in it.
+        vocabulary: Tokens at most of a tokenizer to learn.
+        chat: Whether a tokenizer to learn has the special tokens of a chat.
+        piece: Tokens of a sample; the last of a split may have fewer.
+        engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
+        workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
+        address: The Ray cluster, as host:port or auto; by default one is started here.
+    """
+    if piece < 2:
+        raise ValueError(f"piece is {piece} but must be 2 tokens or more")
+    chosen = engine_named(engine, workers, address)
+    check_absent(out)
+    codec = _tokenizer(tokenizer, below(shards, "train"), vocabulary, chat=chat)
+    options = {
+        "tokenizer": Path(tokenizer).name,
+        "vocabulary": vocabulary,
+        "chat": chat,
+        "piece": piece,
+    }
+    builder = {"command": "text.tokens", **options}
+    with new_folder(out) as folder:
+        (folder / TOKENIZER).write_text(codec.json, encoding="utf-8")
+        written = [_write(folder, shards, split, codec, builder, chosen) for split in SPLITS]
+    for split, manifest in zip(SPLITS, written, strict=True):
+        print(f"{out / split}: {_summary(manifest.fields)}")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A document as tokens."""
+
+    ids: np.ndarray
+    """With begin and end: uint16 or uint32."""
+    bytes: int
+    """Of its UTF-8."""
+    characters: int
+    """Code points."""
+
+
+@dataclass
+class Counts:
+    """What a split holds, counted while it is written."""
+
+    vocabulary: int
+    """Size of the tokenizer."""
+    documents: int = 0
+    bytes: int = 0
+    characters: int = 0
+    tokens: int = 0
+    used: set[int] = field(default_factory=set)
+    """Tokens that occur."""
+
+    def ids(self, encoded: Iterable[Encoded]) -> Iterator[np.ndarray]:
+        """Yield the ids of documents and count them."""
+        for document in encoded:
+            self.documents += 1
+            self.bytes += document.bytes
+            self.characters += document.characters
+            self.tokens += len(document.ids)
+            self.used.update(np.unique(document.ids).tolist())
+            yield document.ids
+
+
+def cut(streams: Iterable[np.ndarray], piece: int) -> Iterator[np.ndarray]:
+    """Yield the concatenated arrays in pieces of one length; the last may be shorter."""
+    held: list[np.ndarray] = []
+    size = 0
+    for stream in streams:
+        held.append(stream)
+        size += len(stream)
+        if size >= piece:
+            whole = np.concatenate(held)
+            until = size - size % piece
+            yield from whole[:until].reshape(-1, piece)
+            held, size = [whole[until:]], size - until
+    if size:
+        yield np.concatenate(held)
+
+
+def _tokenizer(
+    name: str, train: str | Path, vocabulary: int | None, *, chat: bool
+) -> TextTokenizer:
+    """Learn a tokenizer of the kind that is named, or read the file."""
+    if name in get_args(Kind):
+        kind: Any = name
+        texts = () if kind == "byte" else documents(train)
+        return TextTokenizer.train(texts, vocabulary, kind, chat=chat)
+    if vocabulary is not None or chat:
+        raise ValueError(
+            f"{name} is a tokenizer that was learned; leave --vocabulary and --chat out, or name "
+            f"one of {', '.join(get_args(Kind))} to learn another"
+        )
+    return TextTokenizer(existing_file(name).read_text("utf-8"))
+
+
+def documents(folder: str | Path) -> Iterator[str]:
+    """Yield the documents of a folder of shards, one at a time."""
+    reader = ShardReader(folder)
+    return (_document(reader, position) for position in range(len(reader)))
+
+
+def _document(reader: ShardReader, position: int) -> str:
+    try:
+        return reader.read(position, [DOCUMENT])[DOCUMENT].decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{reader.where(position)} is not UTF-8 (byte {error.start}); build the shards again"
+        ) from None
+
+
+def _write(
+    out: Path,
+    shards: str,
+    split: str,
+    codec: TextTokenizer,
+    builder: dict[str, Any],
+    engine: Engine,
+) -> Manifest:
+    """Write one split."""
+    of, counts = Manifest.load(below(shards, split)), Counts(len(codec))
+    about = Manifest(0, (), (TOKENS,), of.source, of.licence)
+    # Workers open both once; the hashes keep them from taking one that was here before.
+    read = partial(_reader, below(shards, split), of.dataset_id)
+    work = partial(_encode, read=read, load=partial(_codec, out / TOKENIZER, codec.digest))
+    encoded = map_in_order(engine, work, range(of.samples))
+    ids = counts.ids(with_progress(encoded, split, of.samples))
+    with ShardWriter(out / split, about) as writer:
+        for number, piece in enumerate(cut(ids, builder["piece"])):
+            writer.add({"__key__": f"{number:08d}", TOKENS: encode_npy(torch.from_numpy(piece))})
+        writer.about = replace(
+            about,
+            builder=builder | {"of": of.dataset_id},
+            fields=_fields(counts, builder["piece"], codec),
+        )
+        return writer.finish({})
+
+
+def _encode(
+    position: int, *, read: Callable[[], ShardReader], load: Callable[[], TextTokenizer]
+) -> Encoded:
+    """Read and encode one document, in whichever process."""
+    codec, text = load(), _document(read(), position)
+    ids = np.array(codec.document(text), dtype=np.uint16 if len(codec) <= 1 << 16 else np.uint32)
+    return Encoded(ids, len(text.encode()), len(text))
+
+
+@lru_cache(maxsize=2)
+def _reader(folder: str | Path, dataset_id: str) -> ShardReader:
+    return ShardReader(folder)
+
+
+@lru_cache(maxsize=1)
+def _codec(path: Path, digest: str) -> TextTokenizer:
+    return TextTokenizer(path.read_text("utf-8"))
+
+
+def _fields(counts: Counts, piece: int, codec: TextTokenizer) -> dict[str, Any]:
+    return {
+        "tokens": counts.tokens,
+        "piece": piece,
+        "vocabulary": len(codec),
+        "documents": counts.documents,
+        "bytes": counts.bytes,
+        "characters": counts.characters,
+        "tokenizer": codec.digest,
+        "used": len(counts.used),
+    }
+
+
+def _summary(fields: dict[str, Any]) -> str:
+    """Return what a split holds in a line; begins and ends count as tokens."""
+    return (
+        f"{fields['tokens']:,} tokens of {fields['documents']:,} documents, "
+        f"{fields['bytes'] / fields['tokens']:.3f} bytes and "
+        f"{fields['characters'] / fields['tokens']:.3f} characters a token, "
+        f"{fields['used']} of {fields['vocabulary']} tokens used"
+    )
+
+
+if __name__ == "__main__":
+    command(tokens)
