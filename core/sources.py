@@ -1,5 +1,6 @@
 """Where samples come from: files below a folder, and pieces of files of lines."""
 
+import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -10,6 +11,8 @@ import numpy as np
 
 PIECE = 1 << 14
 """Bytes of a piece: some hundred short lines, so that what one piece gives is soon done with."""
+LONGEST_LINE = 1 << 26
+"""Bytes of the longest line that is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,20 @@ class Piece:
         return f"{self.path} (bytes {self.start} to {self.stop})"
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines with their ends; the last may go on behind the piece."""
+        """Yield the lines with their ends; the last may go on behind the piece.
+
+        Of a line of more than `LONGEST_LINE` bytes one byte more than that is yielded.
+        """
         with self.path.open("rb") as stream:
             if self.start:  # a line that began before belongs to the piece before
                 stream.seek(self.start - 1)
-                stream.readline()
+                stream.readline(self.stop - self.start + 1)  # and may have no end in this one
             place = stream.tell()
-            while place < self.stop and (line := stream.readline()):
-                place += len(line)
+            while place < self.stop and (line := stream.readline(LONGEST_LINE + 1)):
                 yield line
+                if len(line) > LONGEST_LINE:
+                    _pass_end(line, stream)
+                place = stream.tell()
 
 
 def pieces(files: Iterable[Path], size: int = PIECE) -> Iterator[Piece]:
@@ -89,6 +97,12 @@ def pieces(files: Iterable[Path], size: int = PIECE) -> Iterator[Piece]:
         whole = path.stat().st_size
         for start in range(0, whole, size):
             yield Piece(path, start, min(start + size, whole))
+
+
+def _pass_end(line: bytes, stream: io.BufferedIOBase) -> None:
+    """Read on to the end of a line of which a part was read."""
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(PIECE)
 
 
 def _files(source: Path) -> Iterator[Path]:

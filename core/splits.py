@@ -81,7 +81,7 @@ def write_splits(
         raise ValueError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
     check_absent(out)
     about = Manifest(0, (), tuple(required), optional=tuple(optional), **facts)
-    hashed = ((_digest(sample, about.members), sample) for sample in samples)
+    hashed = ((content_digest(sample, about.members), sample) for sample in samples)
     kept = distinct(hashed, lambda pair: pair[0], dropped)
     with new_folder(out) as folder:
         return _deal(folder, kept, about, dropped, val_fraction)
@@ -95,17 +95,27 @@ def report(out: Path, manifests: Mapping[str, Manifest]) -> None:
         print(f"dropped {count}: {reason}")
 
 
-def _clean_one(clean: Clean, source: Any) -> Cleaned:
-    dropped: Counter[str] = Counter()
-    return Cleaned(list(clean([source], dropped)), dropped)
-
-
 def with_progress(items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
     """Yield the items beside a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import track
 
     return iter(track(items, title, total, console=Console(stderr=True)))
+
+
+def content_digest(sample: Mapping[str, Any], members: Iterable[str]) -> bytes:
+    """Return the SHA-256 of what is equal for equal samples only."""
+    digest = hashlib.sha256()
+    for name in members:
+        if name in sample:
+            digest.update(f"{name} {len(sample[name])} ".encode())
+            digest.update(sample[name])
+    return digest.digest()
+
+
+def _clean_one(clean: Clean, source: Any) -> Cleaned:
+    dropped: Counter[str] = Counter()
+    return Cleaned(list(clean([source], dropped)), dropped)
 
 
 def _deal(
@@ -138,7 +148,7 @@ def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
     shutil.rmtree(folder / ("val" if whole.name == "train" else "train"))
     reader = ShardReader(everything)
     samples = (reader.read(i) for i in range(len(reader)))
-    shares = np.fromiter((_share(_digest(s, about.members)) for s in samples), float)
+    shares = np.fromiter((_share(content_digest(s, about.members)) for s in samples), float)
     in_val = shares <= shares.min() if whole.name == "train" else shares < shares.max()
     manifests = {}
     for split, places in zip(SPLITS, (~in_val, in_val), strict=True):
@@ -148,16 +158,6 @@ def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
             manifests[split] = writer.finish(about.dropped)
     shutil.rmtree(everything)
     return manifests
-
-
-def _digest(sample: Mapping[str, Any], members: Iterable[str]) -> bytes:
-    """Return the SHA-256 of what is equal for equal samples only."""
-    digest = hashlib.sha256()
-    for name in members:
-        if name in sample:
-            digest.update(f"{name} {len(sample[name])} ".encode())
-            digest.update(sample[name])
-    return digest.digest()
 
 
 def _share(digest: bytes) -> float:

@@ -30,7 +30,11 @@ def test_the_packages_on_disk_are_those_that_are_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = [p.parent.relative_to(ROOT) for p in ROOT.glob("*/**/__init__.py")]
     found = {".".join(f.parts) for f in folders if f.parts[0] not in {*RESEARCH, "tests"}}
-    assert found == {*PACKAGES, "core.sweep"} == set(project["tool"]["setuptools"]["packages"])
+    assert (
+        found
+        == {*PACKAGES, "core.sweep", "text.corpus"}
+        == set(project["tool"]["setuptools"]["packages"])
+    )
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
 
 

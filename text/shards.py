@@ -1,100 +1,144 @@
-"""Your own texts as clean shards.
+"""Your own texts as clean shards: captions, or documents of any length.
 
 python -m text.shards --source my_texts --out data/texts
+python -m text.shards --source my_books --out data/books --unit paragraph --near 0.8
+python -m text.shards --source my_play.txt --out data/play --unit file --val tail
+python -m text.shards --source web books --weights 0.7 0.3 --out data/mixed --unit file
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import partial
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from core.cleaning import keep, readable
 from core.cli import command
 from core.engine import EngineName, engine_named
-from core.sources import Piece, find_files, pieces
-from core.splits import Members, cleaned, report, write_splits
+from core.plain import to_plain
+from core.splits import report
+from core.storage import is_url
+from text.captions import write_captions
+from text.corpus.build import build
+from text.corpus.choose import Cut, Splitting
+from text.corpus.cleanse import Cleaning
+from text.corpus.documents import Layout
+from text.corpus.domains import Place, domains
+from text.corpus.rules import Rules
+from text.corpus.terms import read_terms
 
-SUFFIXES = {".txt", ".jsonl"}
+LONGEST_CAPTION = 1000
+LONGEST_DOCUMENT = 10_000_000
+LISTS = ("--source", "--weights", "--languages", "--terms")
+"""Options that take several values."""
 
 
 def shards(
-    source: Path,
+    source: Place | list[Place],
     out: Path,
+    unit: Literal["caption", "line", "paragraph", "file"] = "caption",
     field: str = "text",
+    label: str | None = None,
     shortest: int = 1,
-    longest: int = 1000,
+    longest: int | None = None,
+    val: Cut = "hash",
     val_fraction: float = 0.1,
+    weights: list[float] | None = None,
+    max_repeats: int = 1,
+    near: float | None = None,
+    languages: list[str] | None = None,
+    terms: list[Path] | None = None,
+    rules: Rules = Rules(),
     licence: str = "not stated",
     engine: EngineName = "local",
     workers: int | None = None,
     address: str | None = None,
 ) -> None:
-    """Turn a folder of .txt and .jsonl files, a text a line, into shards for training.
+    """Turn files of text into shards for training, and say what was dropped and why.
 
-    White space is joined. Lines that are not UTF-8 or JSON, too short, too long or duplicates are
-    dropped and counted in the manifest.
+    A caption is a line of .txt or .jsonl files whose white space is joined. Documents (all other
+    units) keep white space and line breaks, but for CR LF, which becomes LF, and a byte order mark.
+    They come from .txt and .jsonl, also packed (.gz), from .parquet, and from folders that Hugging
+    Face's datasets saved, where each record is a document; page.html shows what became of them.
 
     Args:
-        source: Folder with files, also in folders below it, or one file.
+        source: Folder with files, also in folders below it, or one file; of documents also several
+            of these, URLs that fsspec knows, or a .yaml file of name: {path: ..., weight: ...}.
         out: Folder to write; train and val appear in it.
-        field: Key of the text in a line of .jsonl.
+        unit: What one text is in plain text: a caption, or a document that is a line, the lines
+            between blank lines, or a file.
+        field: Key or column of a record's text.
+        label: Key or column of a record's label; texts that occur with several are dropped.
         shortest: Texts with fewer characters are dropped.
-        longest: Texts with more characters are dropped.
-        val_fraction: Share of texts for validation, chosen by a hash of their content.
+        longest: Texts with more characters are dropped; 1,000 for captions, 10 million otherwise.
+        val: Validation is a share of texts chosen by a hash of their content, or the tail of all
+            characters; the document that is cut is in both splits.
+        val_fraction: Share of texts, or of characters, for validation.
+        weights: For each source the part that it has of the bytes of train; none is written more
+            than `max_repeats` times, so the scarcest decides how much of the others is taken.
+        max_repeats: Most times that a document of train is written.
+        near: Similarity of runs of five words, 0.8 say, from which a document is dropped that is
+            like one before; memory grows with the documents.
+        languages: Codes (ISO 639-1) of the languages to keep; all by default.
+        terms: Files that list terms, one a line; documents with one of them are dropped.
+        rules: Thresholds of the cleaning of documents.
         licence: Licence of the texts, for the manifest.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
-    if not 1 <= shortest <= longest:
-        raise ValueError(
-            f"shortest {shortest} and longest {longest} must be 1 <= shortest <= longest"
+    hands = engine_named(engine, workers, address)
+    if unit == "caption":
+        asked = {"label": label, "val": val != "hash", "weights": weights, "near": near,
+                 "languages": languages, "terms": terms, "max_repeats": max_repeats != 1,
+                 "rules": rules != Rules()}  # fmt: skip
+        _refuse_for_captions(source, [name for name, value in asked.items() if value])
+        assert isinstance(source, str | Path)
+        most = LONGEST_CAPTION if longest is None else longest
+        manifests = write_captions(
+            Path(source), out, field, (shortest, most), val_fraction, licence, hands
         )
-    dropped: Counter[str] = Counter()
-    files = find_files(source, SUFFIXES, dropped)
-    clean = partial(_clean, field=field, shortest=shortest, longest=longest)
-    total = sum(1 for _ in pieces(files))
-    texts = cleaned(
-        engine_named(engine, workers, address), clean, pieces(files), dropped, "pieces", total
-    )
-    options = {"field": field, "shortest": shortest, "longest": longest}
-    manifests = write_splits(
-        out,
-        texts,
-        required=["txt"],
-        dropped=dropped,
-        val_fraction=val_fraction,
-        source=source.name,
-        licence=licence,
-        builder={"command": "text.shards", "val_fraction": val_fraction, **options},
-    )
+    else:
+        layout = Layout(unit, field, label, LONGEST_DOCUMENT if longest is None else longest)
+        lists = tuple(read_terms(path) for path in terms or ())
+        spoken = tuple(languages or ())
+        cleaning = Cleaning(shortest, layout.longest, rules, spoken, lists, near)
+        splitting = Splitting(val, val_fraction, max_repeats)
+        parts = domains(source, weights)
+        facts = {"source": ", ".join(part.name for part in parts), "licence": licence,
+                 "builder": _builder(layout, cleaning, splitting)}  # fmt: skip
+        manifests = build(out, parts, layout, cleaning, splitting, hands, **facts)
     report(out, manifests)
 
 
-def _clean(
-    parts: Iterable[Piece], dropped: Counter[str], *, field: str, shortest: int, longest: int
-) -> Iterator[Members]:
-    lines = ((line, part.path.suffix.lower()) for part in parts for line in part.lines())
-    texts = readable(lines, lambda line: _decode(*line, field), dropped)
-    rules = {
-        "empty": lambda sample: len(sample["txt"]) > 0,
-        "too short": lambda sample: len(sample["txt"].decode()) >= shortest,
-        "too long": lambda sample: len(sample["txt"].decode()) <= longest,
-    }
-    return keep(texts, rules, dropped)
+def plain_lists(argv: Sequence[str]) -> list[str]:
+    """Rewrite lists as the parser takes them: `--source a b` becomes `--source=["a", "b"]`."""
+    words, options = list(argv), []
+    while words:
+        option, values = words.pop(0), []
+        while option in LISTS and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        several = len(values) > 1 or (values and option != "--source")
+        options += [f"{option}={json.dumps(values)}"] if several else [option, *values]
+    return options
 
 
-def _decode(line: bytes, suffix: str, field: str) -> dict[str, bytes]:
-    """Return one text with white space joined; any kind of bad line is a ValueError."""
-    text = line.decode("utf-8-sig")
-    if suffix == ".jsonl" and text.strip():
-        record = json.loads(text)
-        text = record.get(field) if isinstance(record, dict) else None
-        if not isinstance(text, str):
-            raise ValueError(f"no string under {field!r}")
-    return {"txt": " ".join(text.split()).encode()}
+def _refuse_for_captions(source: Place | list[Place], asked: Sequence[str]) -> None:
+    """Raise if something is asked of captions that only documents have."""
+    if isinstance(source, list):
+        asked = ["several sources", *asked]
+    elif is_url(str(source)):
+        asked = ["a URL as source", *asked]
+    if asked:
+        raise ValueError(
+            f"captions take no {', '.join(asked)}; for documents add --unit line, paragraph or file"
+        )
+
+
+def _builder(layout: Layout, cleaning: Cleaning, splitting: Splitting) -> dict[str, Any]:
+    """Return the options that were chosen; of lists of terms only the names."""
+    plain = to_plain(cleaning) | {"terms": [terms.name for terms in cleaning.terms]}
+    return {"command": "text.shards", **to_plain(layout), **plain, **to_plain(splitting)}
 
 
 if __name__ == "__main__":
-    command(shards)
+    command(shards, plain_lists(sys.argv[1:]))
