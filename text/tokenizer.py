@@ -5,25 +5,20 @@ import json as json_library
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Int64
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 from torch import Tensor, nn
 
-from text.tokenizer_kinds import SPECIAL, Kind, learn
+from text.tokenizer_kinds import BYTES, SPECIAL, Kind, learn
+from text.tokenizer_parts import LONG, parts
 
 PAD, BOS, EOS = range(len(SPECIAL))
 """Of the tokenizers that are learned here; others have roles of their own."""
-SPELLED = {
-    "type": "ByteLevel",
-    "add_prefix_space": False,
-    "trim_offsets": True,
-    "use_regex": False,
-}
-"""The library's name for bytes that are not parted into words."""
-LONG = 4096
-"""Characters of a text above which one that needs no context is encoded in parts."""
+TOGETHER = 256
+"""Parts of a long text that are encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +93,7 @@ class TextTokenizer:
         """
         if self.roles == Roles():
             return self.library_json
-        plain = json_library.loads(self.library_json)
-        return json_library.dumps({"roles": asdict(self.roles), "tokenizer": plain})
+        return f'{{"roles":{_compact(asdict(self.roles))},"tokenizer":{self.library_json}}}'
 
     @cached_property
     def digest(self) -> str:
@@ -112,10 +106,22 @@ class TextTokenizer:
         return self._tokenizer.get_vocab()
 
     @cached_property
+    def added(self) -> dict[str, int]:
+        """Name -> id of the tokens that were not learned but put in."""
+        return {token.content: i for i, token in self._added.items()}
+
+    @cached_property
     def special(self) -> dict[str, int]:
-        """Name -> id of the tokens that no text contains."""
-        added = self._tokenizer.get_added_tokens_decoder()
-        return {token.content: number for number, token in added.items() if token.special}
+        """Name -> id of those among them that no text contains."""
+        return {token.content: i for i, token in self._added.items() if token.special}
+
+    @cached_property
+    def layout(self) -> dict[str, Any]:
+        """How the library reads a text: its JSON, with only the number of tokens and merges."""
+        layout = json_library.loads(self.library_json)
+        learned = {"vocab", "merges"} & set(layout["model"])
+        layout["model"] |= {name: len(layout["model"][name]) for name in learned}
+        return layout
 
     @property
     def bos(self) -> int | None:
@@ -133,6 +139,10 @@ class TextTokenizer:
         return self.roles.pad
 
     @cached_property
+    def _added(self) -> dict[int, AddedToken]:
+        return self._tokenizer.get_added_tokens_decoder()
+
+    @cached_property
     def _size(self) -> int:
         return 1 + max(self.vocabulary.values())  # numbers may be left out in others' tokenizers
 
@@ -142,12 +152,12 @@ class TextTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text` alone, without special tokens."""
         _check_unicode(text)
-        if len(text) <= LONG or not self._context_free:
-            return self._tokenizer.encode(text, add_special_tokens=False).ids
-        # One piece of a megabyte would take 300 times its size.
-        parts = [text[start : start + LONG] for start in range(0, len(text), LONG)]
-        encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
-        return [number for part in encoded for number in part.ids]
+        pieces = parts(text, self.layout) if len(text) > LONG else [text]
+        ids: list[int] = []
+        for start in range(0, len(pieces), TOGETHER):
+            for found in self._encode(pieces[start : start + TOGETHER]):
+                ids += found.ids
+        return ids
 
     def document(self, text: str) -> list[int]:
         """Ids of `text` with its begin, if there is one, and its end."""
@@ -180,12 +190,10 @@ class TextTokenizer:
         fill = 0 if self.pad is None else self.pad
         return torch.tensor([row + [fill] * (longest - len(row)) for row in rows])
 
-    @cached_property
-    def _context_free(self) -> bool:
-        """Whether a character's tokens never depend on the others: those of `char` and `byte`."""
-        layout = json_library.loads(self.library_json)
-        plain = layout["normalizer"] is None and not layout["model"].get("merges", True)
-        return plain and layout["pre_tokenizer"] in (None, SPELLED)
+    def _encode(self, pieces: list[str]) -> list[Encoding]:
+        if len(pieces) == 1:  # no thread is needed
+            return [self._tokenizer.encode(pieces[0], add_special_tokens=False)]
+        return self._tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
 
     def _own_roles(self) -> Roles:
         found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
@@ -217,7 +225,8 @@ class TextCodec(nn.Module):
     def __init__(self, vocabulary: int = 512):
         super().__init__()
         self.vocabulary = vocabulary
-        self.tokenizer = TextTokenizer.train([], vocabulary)
+        kind = "bpe" if vocabulary >= BYTES + len(SPECIAL) else "char"
+        self.tokenizer = TextTokenizer.train([], vocabulary, kind)
         self.fitted = False
 
     def fit(self, texts: Iterable[str]) -> None:
@@ -232,6 +241,21 @@ class TextCodec(nn.Module):
                 f"{self.vocabulary}; raise the model's vocabulary or learn a smaller one"
             )
         self.tokenizer, self.fitted = tokenizer, True
+
+    def settle(self, tokenizer: TextTokenizer, name: str) -> None:
+        """Take a tokenizer that is asked for by name, unless a checkpoint brought another.
+
+        Args:
+            tokenizer: What is asked for.
+            name: Its file or folder, for the message.
+        """
+        if self.fitted and tokenizer.digest != self.tokenizer.digest:
+            raise ValueError(
+                f"{name} is tokenizer {tokenizer.digest[:12]} ({len(tokenizer)} tokens) but the "
+                f"checkpoint was trained with {self.tokenizer.digest[:12]} "
+                f"({len(self.tokenizer)} tokens); leave it out, or train a new model"
+            )
+        self.use(tokenizer)
 
     def encode(self, texts: Sequence[str], length: int) -> Int64[Tensor, "B T"]:
         """Return ids on the CPU, as `TextTokenizer.batch` lays them out."""
@@ -253,11 +277,19 @@ class TextCodec(nn.Module):
 
 
 def _unwrap(json: str) -> tuple[str, Roles | None]:
-    """Return the library's own format, and the roles that were put around it, if they were."""
+    """Return the library's own format, and the roles that were put around it, if they were.
+
+    The same tokenizer gives the same string, however the file was laid out.
+    """
     value = json_library.loads(json)
     if set(value) != {"roles", "tokenizer"}:
-        return json, None
-    return json_library.dumps(value["tokenizer"]), Roles(**value["roles"])
+        return _compact(value), None
+    return _compact(value["tokenizer"]), Roles(**value["roles"])
+
+
+def _compact(value: Any) -> str:
+    """Return JSON as the library writes it."""
+    return json_library.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _check_unicode(text: str) -> None:

@@ -4,7 +4,7 @@ python -m text.tokens --shards data/texts --tokenizer bpe --vocabulary 4096 --ou
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, get_args
@@ -14,14 +14,16 @@ import torch
 
 from core.cli import command
 from core.engine import Engine, EngineName, engine_named, map_in_order
-from core.files import existing_file, new_folder
+from core.files import new_folder
 from core.manifest import Manifest
 from core.members import encode_npy
 from core.shard_writer import ShardWriter, check_absent
 from core.shards import ShardReader
 from core.splits import SPLITS, with_progress
 from core.storage import below
+from text.token_counts import TokenCounts
 from text.tokenizer import TextTokenizer
+from text.tokenizer_files import read_tokenizer
 from text.tokenizer_kinds import Kind
 
 TOKENIZER = "tokenizer.json"
@@ -42,9 +44,12 @@ def tokens(
 ) -> None:
     """Write documents as tokens: `<bos> ids <eos>` of one behind the other, in pieces.
 
+    What is printed of a split counts its texts' tokens without begins and ends.
+
     Args:
         shards: Folder with documents: train and val with `txt` members, or its URL.
-        tokenizer: bpe, char or byte to learn one from the training documents, or a tokenizer.json.
+        tokenizer: bpe, char or byte to learn one from the training documents; or a tokenizer.json,
+            or a text model's checkpoint, to take its.
         out: Folder to write; train, val and tokenizer.json appear in it.
         vocabulary: Tokens at most of a tokenizer to learn.
         chat: Whether a tokenizer to learn has the special tokens of a chat.
@@ -67,9 +72,8 @@ def tokens(
     builder = {"command": "text.tokens", **options}
     with new_folder(out) as folder:
         (folder / TOKENIZER).write_text(codec.json, encoding="utf-8")
-        written = [_write(folder, shards, split, codec, builder, chosen) for split in SPLITS]
-    for split, manifest in zip(SPLITS, written, strict=True):
-        print(f"{out / split}: {_summary(manifest.fields)}")
+        for split in SPLITS:
+            _write(folder, shards, split, codec, builder, chosen)
 
 
 @dataclass(frozen=True)
@@ -82,30 +86,6 @@ class Encoded:
     """Of its UTF-8."""
     characters: int
     """Code points."""
-
-
-@dataclass
-class Counts:
-    """What a split holds, counted while it is written."""
-
-    vocabulary: int
-    """Size of the tokenizer."""
-    documents: int = 0
-    bytes: int = 0
-    characters: int = 0
-    tokens: int = 0
-    used: set[int] = field(default_factory=set)
-    """Tokens that occur."""
-
-    def ids(self, encoded: Iterable[Encoded]) -> Iterator[np.ndarray]:
-        """Yield the ids of documents and count them."""
-        for document in encoded:
-            self.documents += 1
-            self.bytes += document.bytes
-            self.characters += document.characters
-            self.tokens += len(document.ids)
-            self.used.update(np.unique(document.ids).tolist())
-            yield document.ids
 
 
 def cut(streams: Iterable[np.ndarray], piece: int) -> Iterator[np.ndarray]:
@@ -137,7 +117,12 @@ def _tokenizer(
             f"{name} is a tokenizer that was learned; leave --vocabulary and --chat out, or name "
             f"one of {', '.join(get_args(Kind))} to learn another"
         )
-    return TextTokenizer(existing_file(name).read_text("utf-8"))
+    if not Path(name).exists():
+        raise ValueError(
+            f"{name} is neither {', '.join(get_args(Kind))} nor a file; name a kind to learn, a "
+            "tokenizer.json or a checkpoint"
+        )
+    return read_tokenizer(name)
 
 
 def documents(folder: str | Path) -> Iterator[str]:
@@ -162,15 +147,15 @@ def _write(
     codec: TextTokenizer,
     builder: dict[str, Any],
     engine: Engine,
-) -> Manifest:
+) -> None:
     """Write one split."""
-    of, counts = Manifest.load(below(shards, split)), Counts(len(codec))
+    of, counts = Manifest.load(below(shards, split)), TokenCounts(len(codec))
     about = Manifest(0, (), (TOKENS,), of.source, of.licence)
     # Workers open both once; the hashes keep them from taking one that was here before.
     read = partial(_reader, below(shards, split), of.dataset_id)
     work = partial(_encode, read=read, load=partial(_codec, out / TOKENIZER, codec.digest))
     encoded = map_in_order(engine, work, range(of.samples))
-    ids = counts.ids(with_progress(encoded, split, of.samples))
+    ids = _counted(with_progress(encoded, split, of.samples), counts, codec)
     with ShardWriter(out / split, about) as writer:
         for number, piece in enumerate(cut(ids, builder["piece"])):
             writer.add({"__key__": f"{number:08d}", TOKENS: encode_npy(torch.from_numpy(piece))})
@@ -179,7 +164,23 @@ def _write(
             builder=builder | {"of": of.dataset_id},
             fields=_fields(counts, builder["piece"], codec),
         )
-        return writer.finish({})
+        total = writer.finish({}).fields["tokens"]
+    print(f"{split}: {total:,} tokens of {counts.texts:,} documents; {counts}")
+
+
+def _counted(
+    encoded: Iterable[Encoded], counts: TokenCounts, codec: TextTokenizer
+) -> Iterator[np.ndarray]:
+    """Yield the ids of documents, and count what is between begin and end."""
+    begin = _marks(codec) - 1
+    for document in encoded:
+        counts.add(document.ids[begin:-1], document.bytes, document.characters)
+        yield document.ids
+
+
+def _marks(codec: TextTokenizer) -> int:
+    """Return how many tokens a document has besides its text."""
+    return 1 if codec.bos is None else 2
 
 
 def _encode(
@@ -201,27 +202,17 @@ def _codec(path: Path, digest: str) -> TextTokenizer:
     return TextTokenizer(path.read_text("utf-8"))
 
 
-def _fields(counts: Counts, piece: int, codec: TextTokenizer) -> dict[str, Any]:
+def _fields(counts: TokenCounts, piece: int, codec: TextTokenizer) -> dict[str, Any]:
     return {
-        "tokens": counts.tokens,
+        "tokens": counts.tokens + counts.texts * _marks(codec),
         "piece": piece,
         "vocabulary": len(codec),
-        "documents": counts.documents,
+        "documents": counts.texts,
         "bytes": counts.bytes,
         "characters": counts.characters,
-        "tokenizer": codec.digest,
         "used": len(counts.used),
+        "tokenizer": codec.digest,
     }
-
-
-def _summary(fields: dict[str, Any]) -> str:
-    """Return what a split holds in a line; begins and ends count as tokens."""
-    return (
-        f"{fields['tokens']:,} tokens of {fields['documents']:,} documents, "
-        f"{fields['bytes'] / fields['tokens']:.3f} bytes and "
-        f"{fields['characters'] / fields['tokens']:.3f} characters a token, "
-        f"{fields['used']} of {fields['vocabulary']} tokens used"
-    )
 
 
 if __name__ == "__main__":
