@@ -13,7 +13,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from core.members import to_float
 from core.order import epoch_order, evaluation_batches, training_batches
-from core.samples import Samples
+from core.samples import Selection
 
 
 class Plan(NamedTuple):
@@ -79,7 +79,7 @@ class Batches(Dataset):
     """A map-style dataset whose items are batches, addressed by `Place`."""
 
     def __init__(
-        self, samples: Samples, plan: Callable[[int], Plan], partial_members: Mapping[str, str]
+        self, samples: Selection, plan: Callable[[int], Plan], partial_members: Mapping[str, str]
     ):
         """Join samples and plan.
 

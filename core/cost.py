@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from core.energy import Meter
 from core.files import new_file
+from core.module import TrainedModule
 
 SUMS = ("seconds", "cpu_seconds", "joules", "samples")
 """What a resumed run adds to; of the peak memory the larger stays."""
@@ -51,7 +52,10 @@ class Cost(L.Callback):
 
     def _write(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         cost = self._so_far(trainer)
-        cost["samples_per_second"] = round(cost["samples"] / max(1e-9, cost["seconds"]), 2)
+        rate = cost["samples"] / max(1e-9, cost["seconds"])
+        cost["samples_per_second"] = round(rate, 2)
+        if isinstance(module, TrainedModule):
+            cost |= module.rates(rate)
         cost["parameters"] = sum(p.numel() for p in module.parameters())
         cost["steps"] = trainer.global_step
         _write_json(self.path, cost)

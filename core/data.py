@@ -4,7 +4,7 @@ The state counts batches *consumed* by the training loop, so it does not depend 
 ahead, and a run resumed in mid-epoch sees exactly the rest of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -12,9 +12,9 @@ import numpy as np
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from core.batches import Batches, InOrder, Place, Shuffled, loader
+from core.batches import Batches, InOrder, Place, Plan, Shuffled, loader
 from core.manifest import Manifest
-from core.samples import Fields, Samples, Sidecar
+from core.samples import Fields, Samples, Selection, Sidecar
 from core.shards import ShardReader
 from core.storage import Remote, below
 
@@ -74,7 +74,7 @@ class ShardData(LightningDataModule):
         self.on_error: Literal["raise", "skip"] = on_error
         self.cache, self.remote = cache, remote
         self.place = Place(0, 0)
-        self._samples: dict[str, Samples] = {}
+        self._samples: dict[str, Selection] = {}
 
     @staticmethod
     def embedding_dim(embeddings: str | None, split: str = "train") -> int:
@@ -82,6 +82,15 @@ class ShardData(LightningDataModule):
         if not embeddings:
             return 0
         return Manifest.load(below(embeddings, split)).fields["embedding_dim"]
+
+    @classmethod
+    def link(cls, config: Any) -> None:
+        """Tell a training command's model what its data decides: the width of the embeddings."""
+        data, model = config.data, config.model
+        if "embedding" in model:
+            model.embedding = cls.embedding_dim(data.root, data.train)
+        if "cond_dim" in model:
+            model.cond_dim = cls.embedding_dim(data.embeddings, data.train)
 
     @property
     def cond_dim(self) -> int:
@@ -121,10 +130,16 @@ class ShardData(LightningDataModule):
                 f"{samples.reader.folder} has {len(usable)} usable samples but one global batch "
                 f"takes {self._global_batch}; lower the batch size or add data"
             )
-        shards = samples.reader.index["shard"][usable]
-        sizes = np.bincount(shards, minlength=len(samples.reader.manifest.shards)).tolist()
-        plan = Shuffled(usable, sizes, self.seed, self.window, batch_size, rank, world)
+        plan = self.plan(samples, batch_size, rank, world)
         return Batches(samples, plan, self._partial_members)
+
+    def plan(
+        self, samples: Selection, batch_size: int, rank: int, world: int
+    ) -> Callable[[int], Plan]:
+        """Return the order of training: one rank's batches of each epoch."""
+        return Shuffled(
+            samples.usable, samples.sizes, self.seed, self.window, batch_size, rank, world
+        )
 
     def val_dataloader(self) -> DataLoader:
         """Batches of the validation split in order, each sample once."""
@@ -193,20 +208,25 @@ class ShardData(LightningDataModule):
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return self.place if self.place.batch < batches else Place(self.place.epoch + 1, 0)
 
-    def _open(self, split: Literal["train", "val"]) -> Samples:
+    def _open(self, split: Literal["train", "val"]) -> Selection:
         if split not in self._samples:
             reader = ShardReader(below(self.root, self.splits[split]), remote=self.remote)
-            self._samples[split] = Samples(
-                reader,
-                self.members.values(),
-                self.decode,
-                partial=self.partial,
-                sidecar=self._sidecar(reader, self.splits[split]),
-                keep=self.cache,
-                on_error=self.on_error,
-            )
-            _check_embedded(self._samples[split])
+            self._samples[split] = self.samples_of(reader, split)
         return self._samples[split]
+
+    def samples_of(self, reader: ShardReader, split: Literal["train", "val"]) -> Selection:
+        """Return what batches are made of: the decoded samples of a dataset."""
+        samples = Samples(
+            reader,
+            self.members.values(),
+            self.decode,
+            partial=self.partial,
+            sidecar=self._sidecar(reader, self.splits[split]),
+            keep=self.cache,
+            on_error=self.on_error,
+        )
+        _check_embedded(samples)
+        return samples
 
     def _sidecar(self, reader: ShardReader, split: str) -> Sidecar | None:
         """Open the embeddings of a split; they must be those of its samples."""

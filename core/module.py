@@ -58,6 +58,10 @@ class TrainedModule(L.LightningModule):
         """Tell whether this step's values are; those of others are not worth an exchange."""
         return self.trainer._logger_connector.should_update_logs
 
+    def rates(self, samples: float) -> dict[str, float]:
+        """Return what a number of samples a second means for this trainer, for `cost.json`."""
+        return {}
+
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first training batches, for what is fitted to data before training begins."""
         data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]

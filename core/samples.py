@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,25 @@ class Sidecar:
     def read(self, position: int) -> Tensor:
         """Return one sample's embedding: Float[E]."""
         return decode_npy(self.reader.read(position, [self.member])[self.member]).float()
+
+
+@runtime_checkable
+class Selection(Protocol):
+    """What batches are made of: rows that are read by position."""
+
+    reader: ShardReader
+    """The dataset they come from."""
+    usable: Int64[np.ndarray, " M"]
+    """Positions that there are."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many of them each shard holds."""
+        ...
+
+    def select(self, positions: Int64[np.ndarray, " B"]) -> tuple[Any, Int64[np.ndarray, " B"]]:
+        """Return columns, and the positions with damaged rows replaced."""
+        ...
 
 
 class Samples:
@@ -61,6 +80,12 @@ class Samples:
         self.skipped: set[int] = set()
         self._kept: Columns | None = None
         self._filled = np.zeros(len(reader), dtype=bool)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Usable samples of each shard."""
+        shards = self.reader.index["shard"][self.usable]
+        return np.bincount(shards, minlength=len(self.reader.manifest.shards)).tolist()
 
     def select(self, positions: Int64[np.ndarray, " B"]) -> tuple[Columns, Int64[np.ndarray, " B"]]:
         """Return the samples at `positions`, and the positions with damaged samples replaced."""

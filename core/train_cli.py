@@ -88,12 +88,8 @@ class TrainCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:
-        """Link the embeddings' width into the model."""
-        config, data = self.config, cast(type[ShardData], self.datamodule_class)
-        if "embedding" in config.model:
-            config.model.embedding = data.embedding_dim(config.data.root, config.data.train)
-        if "cond_dim" in config.model:
-            config.model.cond_dim = data.embedding_dim(config.data.embeddings, config.data.train)
+        """Link what the data decides into the model."""
+        cast(type[ShardData], self.datamodule_class).link(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Build the Trainer with our loggers, callbacks and atomic checkpoints."""

@@ -1,10 +1,11 @@
-"""The text trainer: next-token prediction under a condition that is sometimes left out."""
+"""The text trainer: next-token prediction, of captions under a condition or of plain text."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +20,23 @@ from core.optim import OptimConfig
 from text.files import write_text
 from text.model import TextConfig, TextModel
 from text.sampling import TextOptions, write
-from text.tokenizer import PAD, TextCodec, TextTokenizer
+from text.throughput import flops_per_token, utilisation
+from text.token_bytes import token_bytes
+from text.tokenizer import TextCodec, TextTokenizer
+from text.windows import IGNORE
 
 FITTING = 64
 """Batches of training texts from which the tokenizer is learned."""
+
+
+class Rows(NamedTuple):
+    """What the network reads, and what it is to predict."""
+
+    tokens: Int[Tensor, "B T"]
+    targets: Int[Tensor, "B T"]
+    """The next token at each, IGNORE where there is none to learn."""
+    documents: Int[Tensor, "B T"] | None = None
+    """The document of each token, if it sees that one only."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,10 @@ class Conditioning:
 
 
 class TextModule(TrainedModule):
-    """A tokenizer and a decoder-only transformer; a batch holds `text`, and `cond` if any."""
+    """A tokenizer and a decoder-only transformer.
+
+    A batch holds `text`, and `cond` if any; or windows of a stream, `tokens` and `targets`.
+    """
 
     kind = "text"
 
@@ -54,6 +71,7 @@ class TextModule(TrainedModule):
         tokenizer: str | None = None,
         cond_dim: int = 0,
         seed: int = 0,
+        compile: bool = False,
     ):
         """Build the codec and the network.
 
@@ -62,53 +80,71 @@ class TextModule(TrainedModule):
             conditioning: What the condition goes through in training.
             optim: Optimiser and schedule.
             tokenizer: A tokenizer.json to use; by default one is learned from the training texts.
+                Token shards bring their own.
             cond_dim: Width of the condition; 0 trains a plain language model. Linked from the data.
             seed: Seed of the conditioning; linked from --seed_everything.
+            compile: Compile the network before it trains, which takes a minute or two and pays in
+                long runs.
         """
         super().__init__(optim, seed)
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore="compile")
         self.conditioning, self.tokenizer, self.cond_dim = conditioning, tokenizer, cond_dim
         self.codec = TextCodec(model.vocabulary)
         self.net = TextModel(model, cond_dim)
+        self.compiled = compile
 
     def on_fit_start(self) -> None:
-        """Settle the tokenizer, unless a checkpoint brought one."""
-        if self.codec.fitted:
-            return
-        if self.tokenizer is not None:
-            self.codec.use(TextTokenizer(existing_file(self.tokenizer).read_text("utf-8")))
-            return
-        batches = self.first_batches(FITTING)
-        self.codec.fit(text for batch in batches for text in batch["text"])
+        """Settle the tokenizer, which a checkpoint may have brought, and compile if asked to."""
+        self._settle_tokenizer()
+        if self.compiled:
+            self.net.compile()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the mean loss of a token."""
-        loss = self.loss(self._encode(batch), batch.get("cond"), self.seeds(batch))
+        loss = self.loss(self._rows(batch), batch.get("cond"), self.seeds(batch))
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss a token and the bits a byte, with noise that never changes."""
-        ids = self._encode(batch)
-        ids[~batch.get("mask", torch.ones_like(ids[:, 0], dtype=torch.bool))] = PAD
-        loss = self.loss(ids, batch.get("cond"), self.seeds(batch))
-        tokens = int((ids[:, 1:] != PAD).sum())
-        self.log("val/loss", loss, prog_bar=True, batch_size=tokens)
-        size = sum(map(len, map(str.encode, self.codec.decode(ids))))
-        bits = loss * tokens / size / math.log(2)
+        rows = self._rows(batch)
+        if "mask" in batch:
+            rows.targets[~batch["mask"]] = IGNORE
+        loss = self.loss(rows, batch.get("cond"), self.seeds(batch))
+        learned = rows.targets[rows.targets != IGNORE]
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(learned))
+        size = int(self._token_bytes.to(learned.device)[learned].sum())
+        bits = loss * len(learned) / max(1, size) / math.log(2)
         self.log("val/bits_per_byte", bits, batch_size=size)
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the perplexity of the whole split."""
+        loss = self.trainer.callback_metrics.get("val/loss")
+        if loss is not None:
+            self.log("val/perplexity", loss.exp())
+
     def loss(
-        self,
-        ids: Int[Tensor, "B T"],
-        cond: Float[Tensor, "B E"] | None,
-        seeds: Int[Tensor, "B"],
+        self, rows: Rows, cond: Float[Tensor, "B E"] | None, seeds: Int[Tensor, "B"]
     ) -> Float[Tensor, ""]:
-        """Return the mean cross-entropy of each token given those before it, padding left out."""
-        keep = uniform(seeds, stream=3) >= self.conditioning.drop
-        cond = cond if cond is None else corrupt(cond, seeds, self.conditioning.noise)
-        logits_BTV = self.net(ids[:, :-1], cond, keep=keep)
-        return self.mean_over_ranks(*next_token_loss(logits_BTV, ids[:, 1:]))
+        """Return the mean cross-entropy of each target given what is before it."""
+        keep = None
+        if cond is not None:
+            keep = uniform(seeds, stream=3) >= self.conditioning.drop
+            cond = corrupt(cond, seeds, self.conditioning.noise)
+        logits_BTV = self.net(rows.tokens, cond, keep=keep, documents=rows.documents)
+        return self.mean_over_ranks(*next_token_loss(logits_BTV, rows.targets))
+
+    def rates(self, samples: float) -> dict[str, float]:
+        """Return tokens a second and the share of the device's arithmetic that is put to use.
+
+        Args:
+            samples: Samples a second, over all ranks.
+        """
+        tokens = samples * self.net.config.context
+        flops = flops_per_token(self.net)
+        used = utilisation(tokens * flops / max(1, self.ranks), self.device)
+        rates = {"tokens_per_second": round(tokens, 1), "flops_per_token": float(flops)}
+        return rates if used is None else rates | {"mfu": round(used, 4)}
 
     @torch.no_grad()
     def generate(
@@ -135,19 +171,41 @@ class TextModule(TrainedModule):
 
     def write_samples(self, stem: Path, batch: dict[str, Any]) -> None:
         """Write texts of a batch, and below each what its embedding gives."""
-        real, cond = batch["text"][:8], batch.get("cond")
+        cond = batch.get("cond")
+        real = batch["text"][:8] if "text" in batch else self.codec.decode(batch["tokens"][:8])
         written = self.generate(cond if cond is None else cond[:8], seeds=range(len(real)))
         lines = [f"{a}\n    {b}" for a, b in zip(real, written, strict=True)]
         write_text(stem.with_suffix(".txt"), "\n".join(lines))
 
-    def _encode(self, batch: dict[str, Any]) -> Int[Tensor, "B T"]:
-        return self.codec.encode(batch["text"], self.net.config.context).to(self.device)
+    @cached_property
+    def _token_bytes(self) -> Int[Tensor, "V"]:
+        return token_bytes(self.codec.tokenizer)
+
+    def _settle_tokenizer(self) -> None:
+        """Take the tokenizer that is asked for; all that ask, a checkpoint too, must agree."""
+        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        theirs = getattr(data, "tokenizer", None)
+        if self.tokenizer is not None:
+            json = existing_file(self.tokenizer).read_text("utf-8")
+            self.codec.settle(TextTokenizer(json), self.tokenizer)
+        if theirs is not None:
+            self.codec.settle(theirs, f"the tokenizer of the shards in {data.root}")
+        if not self.codec.fitted:
+            batches = self.first_batches(FITTING)
+            self.codec.fit(text for batch in batches for text in batch["text"])
+
+    def _rows(self, batch: dict[str, Any]) -> Rows:
+        if "tokens" in batch:
+            return Rows(batch["tokens"], batch["targets"].clone(), batch.get("documents"))
+        ids = self.codec.encode(batch["text"], self.net.config.context).to(self.device)
+        targets = ids[:, 1:].masked_fill(ids[:, 1:] == self.codec.tokenizer.pad, IGNORE)
+        return Rows(ids[:, :-1], targets)
 
 
 def next_token_loss(
     logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-    """Return the sum of the cross-entropy in nats, padding left out, and the number of targets."""
+    """Return the sum of the cross-entropy in nats, and the number of targets it is of."""
     flat = logits.float().flatten(0, 1)
-    total = F.cross_entropy(flat, targets.flatten(), ignore_index=PAD, reduction="sum")
-    return total, (targets != PAD).sum()
+    total = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    return total, (targets != IGNORE).sum()

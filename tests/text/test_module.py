@@ -11,9 +11,10 @@ from torch.utils.data import DataLoader
 from core.checkpoint import load_module
 from core.optim import AdamW, OptimConfig
 from text.model import TextConfig
-from text.module import Conditioning, TextModule, next_token_loss
+from text.module import Conditioning, Rows, TextModule, next_token_loss
 from text.sampling import TextOptions
 from text.tokenizer import PAD, TextTokenizer
+from text.windows import IGNORE
 
 TEXTS = [
     "a big red seven moves left",
@@ -91,13 +92,15 @@ def test_neither_prefix_nor_padding_gets_loss():
         for t in range(ids.shape[1] - 1)
         if ids[b, t + 1] != PAD
     ]
-    torch.testing.assert_close(module.loss(ids, cond, seeds), torch.stack(terms).mean())
-    longer = F.pad(ids, (0, 3), value=PAD)
-    torch.testing.assert_close(module.loss(longer, cond, seeds), module.loss(ids, cond, seeds))
+    targets = ids[:, 1:].masked_fill(ids[:, 1:] == PAD, IGNORE)
+    loss = module.loss(Rows(ids[:, :-1], targets), cond, seeds)
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+    longer = Rows(F.pad(ids[:, :-1], (0, 3)), F.pad(targets, (0, 3), value=IGNORE))
+    torch.testing.assert_close(module.loss(longer, cond, seeds), loss)
 
 
 def test_the_loss_of_certain_predictions_is_zero():
-    targets = torch.tensor([[3, 4, PAD]])
+    targets = torch.tensor([[3, 4, IGNORE]])
     logits = 100 * F.one_hot(torch.tensor([[3, 4, 9]]), 12).float()
     total, count = next_token_loss(logits, targets)
     assert total.item() == pytest.approx(0, abs=1e-6)
