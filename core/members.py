@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, Int16, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -96,8 +96,11 @@ def encode_clip(clip: UInt8[Tensor, "F 3 H W"]) -> bytes:
     return encode_npy(rearrange(clip, "F C H W -> F H W C").contiguous())
 
 
-def to_float(values: Tensor) -> Float[Tensor, "..."]:
-    """Compact integers as floats in [-1, 1]: bytes are [0, 255], 16-bit samples [-32768, 32767]."""
+def to_float(values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Compact integers as floats in [-1, 1]: bytes are [0, 255], 16-bit samples [-32768, 32767].
+
+    Others stay as they are: floats, and the wider integers that tokens are.
+    """
     if values.dtype == torch.uint8:
         return values.float().div_(127.5).sub_(1)
     if values.dtype == torch.int16:

@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from core.checkpoint import read_checkpoint
+from core.shards import write_shards
 from core.sweep.space import combinations, read_space, to_yaml
 from core.train_cli import TrainCLI
+from text.tokens import tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
@@ -24,6 +26,20 @@ KINDS = {
 }
 CONDITIONED = {"text.train", "image.train", "audio.train", "video.train"}
 EMBEDDING = 8  # of the tiny world
+GPU_ONLY = {"corpus_124m_gpu"}
+
+
+@pytest.fixture(scope="session")
+def token_shards(tmp_path_factory):
+    """Return a folder of token shards, long enough for the longest context."""
+    folder = tmp_path_factory.mktemp("tokens")
+    for split in ("train", "val"):
+        text = " ".join(str(n * len(split)) for n in range(2000)).encode()
+        about = {"source": "numbers", "licence": "none", "dropped": {}, "builder": {}}
+        row = {"__key__": "0", "txt": text}
+        write_shards(folder / "texts" / split, [row], required=("txt",), **about)
+    tokens(str(folder / "texts"), "char", folder / "tokens")
+    return folder / "tokens"
 
 
 def ids(path):
@@ -45,13 +61,16 @@ def test_a_configuration_opens_with_its_command(path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids)
 def test_every_preset_for_cpu_cores_has_one_for_a_gpu_and_the_reverse(path):
-    stem = path.stem
-    other = stem.removesuffix("_gpu") if stem.endswith("_gpu") else f"{stem}_gpu"
-    assert path.with_stem(other) in CONFIGS
+    stem = path.stem.removesuffix("_gpu").removesuffix("_cpu")
+    ours = {path.with_stem(f"{stem}{end}") for end in ("", "_cpu", "_gpu")} & set(CONFIGS)
+    assert len(ours) == 2 or path.stem in GPU_ONLY
 
 
-def options(module, world):
-    """Return what leads a command to the tiny world."""
+def options(module, world, path, tokens):
+    """Return what leads a command to the tiny world, or to a stream of tokens."""
+    if module == "text.train" and not path.stem.startswith("world"):
+        compiles = "compile" in yaml.safe_load(path.read_text())["model"]
+        return [f"--data.root={tokens}", *(["--model.compile=false"] if compiles else [])]
     if module == "multimodal.train_prior":
         return [f"--data.root={world / 'embeddings'}", f"--model.embedding={EMBEDDING}"]
     more = [f"--data.embeddings={world / 'embeddings'}"] if module in CONDITIONED else []
@@ -63,11 +82,13 @@ def precision(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids)
-def test_a_configuration_runs_two_steps(path, tiny_world, tmp_path, monkeypatch):
+def test_a_configuration_runs_two_steps(path, tiny_world, token_shards, tmp_path, monkeypatch):
     """In its own precision, so that what a GPU's preset asks for is known to fit together."""
     module, named = header(path)
     composed = ["--config", named, "--config", "configs/smoke.yaml"]
-    argv = [*composed, *options(module, tiny_world), f"--out={tmp_path}"]
+    argv = [*composed, *options(module, tiny_world, path, token_shards), f"--out={tmp_path}"]
+    if path.stem in GPU_ONLY:
+        argv.append("--model.model.depth=1")
     if path.stem.endswith("_gpu") and module in CONDITIONED - {"text.train"}:
         argv.append("--model.model.net.depth=1")  # or the samples alone take minutes on a CPU
     monkeypatch.chdir(ROOT)

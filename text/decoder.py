@@ -29,6 +29,8 @@ class BlockConfig:
     """Channels inside the MLP; by default 4 times the width, of SwiGLU 8/3 times."""
     norm: NormKind = "rms"
     """Kind of norm before each part."""
+    dropout: float = 0.0
+    """Share of what each part adds that training leaves out (Srivastava et al. 2014)."""
 
 
 class GELU(nn.Module):
@@ -55,6 +57,7 @@ class DecoderBlock(nn.Module):
         self.attention = CausalAttention(attention)
         self.mlp_norm = build_norm(config.norm, attention)
         self.mlp = _build_mlp(config)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -65,8 +68,9 @@ class DecoderBlock(nn.Module):
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Return the tokens after one round of looking back and thinking."""
-        x = x + self.attention(self.attention_norm(x), rotation, mask=mask, cache=cache)
-        return x + self.mlp(self.mlp_norm(x))
+        seen = self.attention(self.attention_norm(x), rotation, mask=mask, cache=cache)
+        x = x + self.dropout(seen)
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 def build_norm(kind: NormKind, config: AttentionConfig) -> nn.Module:

@@ -79,7 +79,12 @@ class TextConfig:
     eps: float | None = None
     """What the norms add to the mean square; None is the smallest that float32 tells from 1."""
 
+    dropout: float = 0.0
+    """Share of what each part of a block adds that training leaves out."""
+
     def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout} but must be a share from 0 to below 1")
         for name, least in {"width": 1, "depth": 1, "heads": 1, "prefix": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
@@ -113,7 +118,8 @@ class TextConfig:
     @property
     def block(self) -> BlockConfig:
         """Shape of each block."""
-        return BlockConfig(self.attention, self.mlp, self.hidden, LAYOUTS[self.layout].norm)
+        norm = LAYOUTS[self.layout].norm
+        return BlockConfig(self.attention, self.mlp, self.hidden, norm, self.dropout)
 
 
 class TextModel(nn.Module):
