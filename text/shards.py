@@ -107,6 +107,7 @@ def shards(
         facts = {"source": ", ".join(part.name for part in parts), "licence": licence,
                  "builder": _builder(layout, cleaning, splitting)}  # fmt: skip
         manifests = build(out, parts, layout, cleaning, splitting, hands, **facts)
+        print(f"{out / 'page.html'}: what was dropped, and what is left")
     report(out, manifests)
 
 

@@ -23,6 +23,9 @@ from text.corpus.ledger import Accounts
 from text.corpus.page import write_page
 from text.corpus.spool import Spool
 
+REASONS = ("duplicate", "contradictory labels", "near duplicate", "beyond its weight")
+"""Why a document is dropped that is fit by itself, in order."""
+
 
 def build(
     out: Path,
@@ -45,7 +48,8 @@ def build(
             "the end of all characters cannot be weighed; leave out --weights or --val"
         )
     check_absent(out)
-    accounts = Accounts(tuple(domain.name for domain in domains))
+    reasons = (*cleaning.predicates(), *REASONS)
+    accounts = Accounts(tuple(domain.name for domain in domains), reasons)
     about = Manifest(0, (), ("txt", "json"), **facts)
     with new_folder(out) as folder:
         scratch = folder / "scratch"
@@ -92,7 +96,7 @@ def _fill(
     contradicted: set[bytes] = set()
     for cleansed in made:
         domain = accounts.names.index(cleansed.domain)
-        accounts.ledgers[cleansed.domain].merge(cleansed.ledger)
+        accounts.add(domain, cleansed.ledger)
         for kept in cleansed.kept:
             new = texts.add(kept.digest)
             if (labelled and pairs.add(kept.labelled)) and not new:
@@ -128,7 +132,7 @@ def _write(
 def _card(domains: Sequence[Domain], accounts: Accounts, sizes: Counter[int]) -> dict[str, Any]:
     """Return figures of before and after, and the bytes of a split by domain."""
     figures = {
-        domain.name: accounts.ledgers[domain.name].to_plain()
+        domain.name: accounts[domain.name].to_plain()
         | {"weight": domain.weight, "bytes_in_split": sizes[number]}
         for number, domain in enumerate(domains)
     }

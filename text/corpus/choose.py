@@ -60,19 +60,19 @@ def compared(
         contradicted: The first 16 bytes of the digests of texts that have several labels.
         near: Similarity from which the later of two documents is dropped; None compares none.
     """
-    if not contradicted and near is None:
+    if not len(spool) or not (contradicted or near is not None):
         return np.arange(len(spool))
     alive = np.ones(len(spool), bool)
-    similar = None if near is None or not len(spool) else NearDuplicates(near, spool.signatures())
-    for number, row in enumerate(spool.rows()):
+    similar = None if near is None else NearDuplicates(near, spool.signatures)
+    for number, digest in enumerate(spool.rows["digest"]):
         reason = None
-        if row["digest"].tobytes() in contradicted:
+        if digest.tobytes() in contradicted:
             reason = "contradictory labels"
         elif similar is not None and not similar.add(number):
             reason = "near duplicate"
         if reason is not None:
             alive[number] = False
-            accounts.drop(int(row["domain"]), reason, spool.read(row)[0])
+            _drop(spool, accounts, number, reason)
     return np.flatnonzero(alive)
 
 
@@ -100,21 +100,20 @@ def _cut(
     spool: Spool, numbers: Numbers, accounts: Accounts, val_fraction: float
 ) -> Iterator[Written]:
     """Yield documents in order; what is behind a share of all characters is for validation."""
-    rows = spool.rows()
-    everything = int(rows["characters"][numbers].sum())
+    everything = int(spool.rows["characters"][numbers].sum())
     left = int(everything * (1 - val_fraction))
     if not 0 < left < everything:
         raise ValueError(
             f"{everything} characters cannot be cut at {1 - val_fraction:g} of them; add text to"
             " the source"
         )
-    for row in rows[numbers]:
-        accounts.keep(int(row["domain"]), int(row["characters"]), int(row["text"]))
-        data, meta = spool.read(row)
+    for number in numbers.tolist():
+        _keep(spool, accounts, number)
+        data, meta = spool.read(number)
         text = data.decode()
         for split, piece in zip(SPLITS, (text[:left], text[left:]), strict=True):
             if piece:
-                yield Written(split, piece.encode(), meta, int(row["domain"]))
+                yield Written(split, piece.encode(), meta, _domain(spool, number))
         left = max(left - len(text), 0)
 
 
@@ -126,19 +125,20 @@ def _dealt(
     splitting: Splitting,
 ) -> Iterator[Written]:
     """Yield documents in order, those of training as often as their domain's weight asks for."""
-    rows = spool.rows()
-    in_val = _in_val(rows, numbers, splitting.val_fraction)
+    in_val = _in_val(spool.rows, numbers, splitting.val_fraction)
     counts = np.ones(len(numbers), np.int64)
     if domains[0].weight is not None:
-        counts[~in_val] = _mixed(rows, numbers[~in_val], domains, splitting.max_repeats)
-    for row, count in zip(rows[numbers], counts, strict=True):
+        counts[~in_val] = _mixed(spool.rows, numbers[~in_val], domains, splitting.max_repeats)
+    for number, count in zip(numbers.tolist(), counts, strict=True):
         if count:
-            accounts.keep(int(row["domain"]), int(row["characters"]), int(row["text"]))
+            _keep(spool, accounts, number)
         else:
-            accounts.drop(int(row["domain"]), "beyond its weight", spool.read(row)[0])
+            _drop(spool, accounts, number, "beyond its weight")
     for turn in range(counts.max(initial=0)):
-        for row, val in zip(rows[numbers[counts > turn]], in_val[counts > turn], strict=True):
-            yield Written(SPLITS[int(val)], *spool.read(row), int(row["domain"]))
+        for place in np.flatnonzero(counts > turn).tolist():
+            number = int(numbers[place])
+            split = SPLITS[int(in_val[place])]
+            yield Written(split, *spool.read(number), _domain(spool, number))
 
 
 def _in_val(rows: np.ndarray, numbers: Numbers, val_fraction: float) -> Bool[np.ndarray, " kept"]:
@@ -169,3 +169,16 @@ def _mixed(
             )
     # Other bytes of the digest than those that chose the split.
     return copies(domain, sizes, shares(rows["digest"][numbers], 6), weights, max_repeats)
+
+
+def _domain(spool: Spool, number: int) -> int:
+    return int(spool.rows["domain"][number])
+
+
+def _keep(spool: Spool, accounts: Accounts, number: int) -> None:
+    characters, size = (int(spool.rows[name][number]) for name in ("characters", "text"))
+    accounts.keep(_domain(spool, number), characters, size)
+
+
+def _drop(spool: Spool, accounts: Accounts, number: int, reason: str) -> None:
+    accounts.drop(_domain(spool, number), reason, spool.read(number)[0])

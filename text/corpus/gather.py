@@ -36,16 +36,16 @@ def gathered(place: Place, scratch: Path, dropped: Counter[str]) -> Iterator[Pat
             dropped["file of a cache"] += 1
             continue
         plain = _unpacked(path, scratch) if path.suffix.lower() == ".gz" else path
-        if reason := _unfit(plain):
+        if plain is None:
+            dropped["other kind of file"] += 1
+        elif reason := _unfit(plain):
             dropped[reason] += 1
         else:
             yield plain
 
 
-def _unfit(path: Path | None) -> str | None:
+def _unfit(path: Path) -> str | None:
     """Return why a file is not read."""
-    if path is None:
-        return "other kind of file"
     if path.stat().st_size == 0:
         return "empty file"
     if path.suffix.lower() in PACKED:

@@ -1,7 +1,7 @@
 """What went in, what was dropped for which reason, what is left: figures and a few examples."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 EXAMPLES = 3
@@ -89,14 +89,14 @@ class Ledger:
         return {
             "before": self.found.to_plain(),
             "after": self.kept.to_plain(),
-            "dropped": {reason: lost.to_plain() for reason, lost in self.dropped.items()},
+            "dropped": [{"reason": r} | lost.to_plain() for r, lost in self.dropped.items()],
         }
 
     def _drop(self, reason: str, lost: Amount, excerpt: str) -> None:
         self.dropped.setdefault(reason, Amount()).add(lost)
         shown = self.examples.setdefault(reason, [])
         if len(shown) < EXAMPLES:
-            shown.append(excerpt[:EXCERPT])
+            shown.append(excerpt[:EXCERPT] + (" …" if len(excerpt) > EXCERPT else ""))
 
 
 @dataclass(frozen=True)
@@ -105,21 +105,27 @@ class Accounts:
 
     names: tuple[str, ...]
     """Of the domains."""
+    reasons: tuple[str, ...] = ()
+    """Why documents may be dropped, in the order of asking, behind those that cannot be read."""
     files: Counter[str] = field(default_factory=Counter)
     """Files by the reason why they were not read."""
-    ledgers: dict[str, Ledger] = field(default_factory=dict)
-    """By domain."""
+    _ledgers: dict[str, Ledger] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.ledgers.update({name: Ledger() for name in self.names})
+        self._ledgers.update({name: Ledger() for name in self.names})
+
+    def __getitem__(self, name: str) -> Ledger:
+        """Return what is known of a domain, by reason in order."""
+        return self._merged(name)
 
     @property
     def total(self) -> Ledger:
         """The accounts of all domains together."""
-        whole = Ledger()
-        for ledger in self.ledgers.values():
-            whole.merge(ledger)
-        return whole
+        return self._merged(*self.names)
+
+    def add(self, domain: int, ledger: Ledger) -> None:
+        """Enter what was found next of a domain."""
+        self._ledgers[self.names[domain]].merge(ledger)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -135,8 +141,16 @@ class Accounts:
             reason: Why.
             text: In UTF-8.
         """
-        self.ledgers[self.names[domain]].drop(reason, text.decode())
+        self._ledgers[self.names[domain]].drop(reason, text.decode())
 
     def keep(self, domain: int, characters: int, size: int) -> None:
         """Enter that a document is written."""
-        self.ledgers[self.names[domain]].keep(characters, size)
+        self._ledgers[self.names[domain]].keep(characters, size)
+
+    def _merged(self, *names: str) -> Ledger:
+        whole = Ledger()
+        for name in names:
+            whole.merge(self._ledgers[name])
+        places = {reason: place for place, reason in enumerate(self.reasons)}
+        order = sorted(whole.dropped, key=lambda reason: places.get(reason, -1))
+        return replace(whole, dropped={reason: whole.dropped[reason] for reason in order})

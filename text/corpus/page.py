@@ -84,10 +84,9 @@ def _reasons(whole: Ledger, files: Counter[str]) -> str:
 
 
 def _excerpts(whole: Ledger) -> Iterator[str]:
-    for reason, texts in whole.examples.items():
-        count = whole.dropped[reason].documents
-        shown = "".join(f"<pre>{_text(text)}</pre>" for text in texts)
-        head = f"<summary><b>{escape(reason)}</b> · {count:,}</summary>"
+    for reason, lost in whole.dropped.items():
+        shown = "".join(f"<pre>{_text(text)}</pre>" for text in whole.examples[reason])
+        head = f"<summary><b>{escape(reason)}</b> · {lost.documents:,}</summary>"
         yield f"<details open>{head}{shown}</details>"
 
 
@@ -130,8 +129,8 @@ def _domains(accounts: Accounts, manifests: Mapping[str, Manifest]) -> str:
     trained = sum(card["bytes_in_split"] for card in cards["train"].values())
     weights = sum(card["weight"] or 0 for card in cards["train"].values())
     rows = []
-    for name, ledger in accounts.ledgers.items():
-        card = cards["train"][name]
+    for name in accounts.names:
+        ledger, card = accounts[name], cards["train"][name]
         wanted = _percent(card["weight"], weights) if weights else "all"
         rows.append([
             escape(name), f"{ledger.found.documents:,}", f"{ledger.kept.documents:,}",
@@ -197,5 +196,5 @@ def _short(count: int) -> str:
     return str(count)
 
 
-def _percent(part: float, whole: float) -> str:
+def _percent(part: int | float, whole: int | float) -> str:
     return f"{100 * part / whole:.2f} %" if whole else "0 %"

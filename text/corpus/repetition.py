@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """An odd number that spreads the bits of a run's hash (Knuth, vol. 3, 6.4: the golden ratio)."""
@@ -33,14 +33,10 @@ class Runs:
 
         Source: Rae et al. 2021 (Gopher), table A1.
         """
-        for length, hashes in self._hashes(lengths):
-            _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+        for length, counts in self._counts(lengths):
             most = int(counts.max(initial=1))
-            if most == 1:
-                yield 0.0
-                continue
-            places = first[counts == most]
-            longest = max(int(self.sizes[place : place + length].sum()) for place in places)
+            starts = np.flatnonzero(counts == most) if most > 1 else ()
+            longest = max((int(self.sizes[n : n + length].sum()) for n in starts), default=0)
             yield most * longest / max(int(self.sizes.sum()), 1)
 
     def repeated(self, lengths: Sequence[int]) -> Iterator[float]:
@@ -48,19 +44,24 @@ class Runs:
 
         Each character counts once. Source: Rae et al. 2021 (Gopher), table A1.
         """
-        for length, hashes in self._hashes(lengths):
-            _, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-            covered = _covered(counts[places] > 1, length)
-            yield int(self.sizes[covered].sum()) / max(int(self.sizes.sum()), 1)
+        for length, counts in self._counts(lengths):
+            covered = _covered(counts > 1, length) if len(counts) else ()
+            yield int(self.sizes[np.flatnonzero(covered)].sum()) / max(int(self.sizes.sum()), 1)
 
-    def _hashes(self, lengths: Sequence[int]) -> Iterator[tuple[int, UInt64[np.ndarray, " runs"]]]:
-        """Yield each length, ascending, with a hash of every run, made of that of the one less."""
-        hashes, made = self.ids * FACTOR, 1
+    def _counts(self, lengths: Sequence[int]) -> Iterator[tuple[int, Int[np.ndarray, " runs"]]]:
+        """Yield each length, ascending, with how often the run that starts at each word occurs.
+
+        There are no counts if no run of that length occurs twice.
+        """
+        hashes, made, single = self.ids * FACTOR, 1, False
         for length in lengths:
-            while made < length and len(hashes):
+            while made < length and len(hashes) and not single:
                 mixed = hashes[:-1] ^ (hashes[:-1] >> np.uint64(29))
                 hashes, made = mixed * FACTOR + self.ids[made:] * FACTOR, made + 1
-            yield length, hashes
+            if not single:
+                found, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+                single = len(found) == len(hashes)  # and then so is every longer run
+            yield length, np.zeros(0, np.int64) if single else counts[places]
 
 
 def _covered(repeats: Bool[np.ndarray, " runs"], length: int) -> Bool[np.ndarray, " words"]:

@@ -11,6 +11,7 @@ TOP = (2, 3, 4)
 """Words of the runs of which the most frequent is looked at."""
 REPEATED = (5, 6, 7, 8, 9, 10)
 """Words of the runs of which all that repeat are looked at."""
+LETTER = re.compile(r"[^\W\d_]")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """Control characters, but for tab, line feed, form feed, carriage return and next line."""
 # UTF-8 read as Windows-1252: what the first byte of a character of two, three or four bytes
@@ -134,7 +135,7 @@ def symbols(read: Reading) -> float:
 
 def letters(words: Sequence[str]) -> float:
     """Return the share of words with a letter, of any script."""
-    return sum(any(map(str.isalpha, word)) for word in words) / max(len(words), 1)
+    return sum(LETTER.search(word) is not None for word in words) / max(len(words), 1)
 
 
 def _if_long(passes: Predicate, judged: int) -> Predicate:

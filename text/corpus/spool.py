@@ -5,6 +5,7 @@ What is held in memory of a document is a row of 56 bytes, mapped from a file.
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +69,23 @@ class Spool:
         self._signatures.write(kept.signature)
         self._size, self._count = self._size + sum(sizes), self._count + 1
 
+    @cached_property
     def rows(self) -> np.ndarray:
-        """Return a row for each document, in order."""
+        """A row for each document, in order; asked for when all are written."""
         self._rows.flush()
         return np.memmap(self._rows, ROW, "r", shape=(len(self),))
 
+    @cached_property
     def signatures(self) -> np.ndarray:
-        """Return the signatures [documents, hashes]."""
+        """The signatures [documents, hashes]; asked for when all are written."""
         self._signatures.flush()
         return np.memmap(self._signatures, np.uint32, "r", shape=(len(self), HASHES))
 
-    def read(self, row: np.void) -> tuple[bytes, bytes]:
+    def read(self, number: int) -> tuple[bytes, bytes]:
         """Return a document's text and what is known of it."""
-        self._texts.seek(int(row["start"]))
-        text = self._texts.read(int(row["text"]))
-        return text, self._texts.read(int(row["meta"]))
+        start, text, meta = (int(self.rows[name][number]) for name in ("start", "text", "meta"))
+        self._texts.seek(start)
+        return self._texts.read(text), self._texts.read(meta)
 
 
 def shares(digests: np.ndarray, first: int = 0) -> Float[np.ndarray, " documents"]:

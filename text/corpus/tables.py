@@ -1,6 +1,7 @@
 """Records of Parquet files, and of the Arrow streams that Hugging Face's datasets are saved as."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class RowGroup:
     def read(self, field: str, label: str | None) -> Iterator[tuple[Any, Any]]:
         """Yield text and label of each row."""
         columns = [field] if label is None else [field, label]
-        with _parquet(self.path) as file:
+        with _naming(self), _parquet(self.path) as file:
             for batch in file.iter_batches(AT_ONCE, [self.number], columns):
                 yield from _rows(batch, field, label)
 
@@ -41,7 +42,7 @@ class Batch:
     def read(self, field: str, label: str | None) -> Iterator[tuple[Any, Any]]:
         """Yield text and label of each row."""
         pyarrow = _pyarrow()
-        with pyarrow.memory_map(str(self.path)) as stream:
+        with _naming(self), pyarrow.memory_map(str(self.path)) as stream:
             schema = pyarrow.ipc.read_schema(stream)
             stream.seek(self.offset)
             batch = pyarrow.ipc.read_record_batch(pyarrow.ipc.read_message(stream), schema)
@@ -78,6 +79,15 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
                 )
             yield Batch(path, offset)
             offset = stream.tell()
+
+
+@contextmanager
+def _naming(rows: Rows) -> Iterator[None]:
+    """Let an error of pyarrow name the rows that it met."""
+    try:
+        yield
+    except (_pyarrow().ArrowException, OSError) as error:
+        raise ValueError(f"{rows} cannot be read ({_line(error)}); save the file again") from None
 
 
 def _next(path: Path, pyarrow: Any, stream: Any) -> str | None:

@@ -30,7 +30,7 @@ class Terms:
 
 
 def read_terms(path: Path) -> Terms:
-    """Read a list: UTF-8, a term a line, of one word or several; # in front makes it a note."""
+    """Read a list: UTF-8, a term a line, of one word or several; a line after # is a note."""
     try:
         lines = existing_file(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
