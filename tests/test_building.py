@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ from core.engine import Ray, map_in_order
 FIXTURES = Path(__file__).parent / "fixtures"
 BUILDERS: dict[str, Callable[..., None]] = {
     "text": text.shards.shards,
+    "documents": partial(text.shards.shards, unit="paragraph", near=0.8, longest=9000),
     "image": image.shards.shards,
     "audio": audio.shards.shards,
     "video": video.shards.shards,
