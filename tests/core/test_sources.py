@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import sources
 from core.sources import Piece, find_files, pieces
 
 
@@ -57,3 +58,20 @@ def test_pieces_hold_each_line_once_in_order(tmp_path_factory, content, size):
 
 def test_a_piece_is_named_by_its_file_and_bytes():
     assert str(Piece(Path("a.txt"), 3, 9)) == "a.txt (bytes 3 to 9)"
+
+
+def test_a_giant_line_is_cut_and_read_by_the_piece_where_it_starts_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LONGEST_LINE", 50)
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\n" + b"x" * 5000 + b"\ntwo\n" + b"y" * 51)
+    found = [list(piece.lines()) for piece in pieces([path], 20)]
+    assert [line for lines in found for line in lines] == [b"one\n", b"x" * 51, b"two\n", b"y" * 51]
+    assert found[0] == [b"one\n", b"x" * 51]
+
+
+def test_lines_are_the_same_in_pieces_of_any_size(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"".join(b"x" * (n * 7 % 23) + b"\n" for n in range(50)) + b"end")
+    whole = path.read_bytes().splitlines(keepends=True)
+    for size in (1, 2, 5, 22, 23, 24, 1000):
+        assert [line for piece in pieces([path], size) for line in piece.lines()] == whole

@@ -47,6 +47,11 @@ def build(
         raise ValueError(
             "the end of all characters cannot be weighed; leave out --weights or --val"
         )
+    if splitting.max_repeats > 1 and domains[0].weight is None:
+        raise ValueError(
+            f"max_repeats is {splitting.max_repeats} but without weights nothing is repeated; add"
+            " --weights"
+        )
     check_absent(out)
     reasons = (*cleaning.predicates(), *REASONS)
     accounts = Accounts(tuple(domain.name for domain in domains), reasons)

@@ -13,6 +13,8 @@ from core.storage import is_url
 
 Place = str | Path
 """A file, a folder or a URL that fsspec knows."""
+SUFFIXES = {".txt", ".jsonl", ".parquet", ".arrow", ".gz"}
+"""Of files that may hold documents."""
 MIXES = {".yaml", ".yml"}
 """Suffixes of a file that names domains."""
 
@@ -96,10 +98,10 @@ def _entry(path: Path, name: str, entry: object) -> Domain:
 
 
 def _name(place: Place) -> str:
-    last = (
-        PurePosixPath(str(place).rstrip("/")).name if is_url(place) else Path(place).resolve().name
-    )
-    return last.split(".")[0] or last
+    """Return the last part of a place, without the suffixes of a file that is read."""
+    path = PurePosixPath(str(place)) if is_url(place) else Path(place).resolve()
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return plain.stem if plain.suffix.lower() in SUFFIXES else plain.name
 
 
 def _check_names(found: Sequence[Domain]) -> None:

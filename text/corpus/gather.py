@@ -13,9 +13,8 @@ from typing import Any
 from core.files import new_file
 from core.sources import find_files
 from core.storage import HOPELESS, is_url
-from text.corpus.domains import Place
+from text.corpus.domains import SUFFIXES, Place
 
-SUFFIXES = {".txt", ".jsonl", ".parquet", ".arrow", ".gz"}
 PACKED = {".txt", ".jsonl"}
 """What may stand before .gz."""
 BEGINNING = 8192
@@ -119,7 +118,8 @@ def _listing(url: str) -> tuple[Any, list[str], str]:
     root = root.rstrip("/")
     names = [root] if system.isfile(root) else sorted(system.find(root))
     if not names:
-        raise FileNotFoundError("nothing is there")
+        system.info(root)  # says why, if it could not be asked
+        raise FileNotFoundError(f"{root} holds nothing")
     return system, names, root
 
 

@@ -53,15 +53,15 @@ class Runs:
 
         There are no counts if no run of that length occurs twice.
         """
-        hashes, made, single = self.ids * FACTOR, 1, False
+        hashes, made = self.ids * FACTOR, 1
         for length in lengths:
-            while made < length and len(hashes) and not single:
+            while made < length and len(hashes):
                 mixed = hashes[:-1] ^ (hashes[:-1] >> np.uint64(29))
                 hashes, made = mixed * FACTOR + self.ids[made:] * FACTOR, made + 1
-            if not single:
-                found, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-                single = len(found) == len(hashes)  # and then so is every longer run
-            yield length, np.zeros(0, np.int64) if single else counts[places]
+            found, places, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+            if len(found) == len(hashes):  # and then every longer run is the only one, too
+                hashes, places = hashes[:0], places[:0]
+            yield length, counts[places]
 
 
 def _covered(repeats: Bool[np.ndarray, " runs"], length: int) -> Bool[np.ndarray, " words"]:

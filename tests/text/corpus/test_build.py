@@ -15,6 +15,7 @@ from core.files import existing_file
 from core.manifest import Manifest
 from core.shard_check import verify
 from core.shards import ShardReader
+from text.corpus.domains import domains
 from text.corpus.rules import Rules
 from text.data import TextData
 from text.shards import plain_lists, shards
@@ -295,7 +296,7 @@ WRONG = [
     (["--source", "paper.pdf"], "holds no .arrow, .gz, .jsonl, .parquet, .txt among its 1 files"),
     (["--source", "missing"], "missing does not exist"),
     (["--source", "one.txt"], "only 1 usable document was found but a split by hash needs 2"),
-    (["--source", "one.txt", "--val", "tail", "--val_fraction", "0.99"], "8 characters cannot be cut"),
+    (["--source", "one.txt", "--val=tail", "--val_fraction=0.99"], "8 characters cannot be cut at"),
     (["--source", "web", "web"], "two sources are called web; name them in a .yaml file"),
     (["--source", "web", "books", "--weights", "1"], "1 weights were given for 2 sources"),
     (["--source", "web", "books", "--weights", "1", "0"], "books has the weight 0 but weights"),
@@ -306,6 +307,7 @@ WRONG = [
     (["--source", "web", "--rules.lines", "2"], "rules.lines is 2.0 but must lie in 0 to 1"),
     (["--source", "web", "--shortest", "9", "--longest", "3"], "1 <= shortest <= longest"),
     (["--source", "web", "--max_repeats", "0"], "max_repeats is 0 but must be at least 1"),
+    (["--source", "web", "--max_repeats", "2"], "max_repeats is 2 but without weights nothing"),
     (["--source", "web", "--val_fraction", "1"], "val_fraction is 1.0 but must lie between 0 and"),
     (["--source", "web", "--unit", "caption", "--near", "0.8"], "captions take no near; for doc"),
     (["--source", "web", "books", "--unit", "caption"], "captions take no several sources"),
@@ -367,6 +369,15 @@ def test_a_package_of_the_extra_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     source = "b.parquet" if package == "pyarrow" else "web"
     fails_in_one_line(["--source", source, *options], "the extra corpus", capsys)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("s3://bucket/books/", "books"), ("a/input.txt", "input"), ("v1.5/web", "web"),
+     ("web/v1.5", "v1.5"), ("b.jsonl.gz", "b"), ("https://host/c.parquet", "c")],
+)  # fmt: skip
+def test_a_domain_is_named_after_its_place(place, name):
+    assert domains(place)[0].name == name
 
 
 def test_a_list_of_words_is_one_option():

@@ -1,7 +1,10 @@
 import gzip
 import json
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import fsspec
 import pyarrow
@@ -197,9 +200,21 @@ def test_what_lies_at_a_url_is_copied(tmp_path, place):
     assert list(gathered(place, tmp_path, Counter())) == [path]
 
 
+def test_a_file_behind_a_web_address_is_copied(tmp_path):
+    (tmp_path / "served").mkdir()
+    write(tmp_path / "served" / "a.txt", b"from the web\n")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_address[1]}/a.txt"
+        (path,) = gathered(place, tmp_path / "scratch", Counter())
+        server.shutdown()
+    assert (path.name, path.read_bytes()) == ("a.txt", b"from the web\n")
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
-    [("memory://nothing", "nothing is there"), ("nosuch://a/b", "nosuch"),
+    [("memory://nothing", "/nothing"), ("nosuch://a/b", "nosuch"),
      ("http://127.0.0.1:9/a.txt", "127.0.0.1:9")],
 )  # fmt: skip
 def test_a_url_that_cannot_be_read_is_an_error(tmp_path, place, message):
