@@ -137,10 +137,12 @@ def _lines(path: Path, field: str, language: str) -> Iterator[tuple[str, str]]:
 
 
 def _pair(record: Any, field: str, language: str) -> tuple[str, str]:
-    pair = tuple(record.get(k) for k in (language, field)) if isinstance(record, dict) else ()
-    if not pair or not all(isinstance(value, str) for value in pair):
+    if not isinstance(record, dict):
+        raise ValueError("no object")
+    tongue, text = record.get(language), record.get(field)
+    if not isinstance(tongue, str) or not isinstance(text, str):
         raise ValueError("a string is missing")
-    return pair
+    return tongue, text
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 python -m text.tokens --shards data/texts --tokenizer bpe --vocabulary 4096 --out data/tokens
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,16 +17,15 @@ from core.files import new_folder
 from core.manifest import Manifest
 from core.members import encode_npy
 from core.shard_writer import ShardWriter, check_absent
-from core.shards import ShardReader
 from core.splits import SPLITS, with_progress
 from core.storage import below
+from text.documents import Encoded, documents, encoder
 from text.token_counts import TokenCounts
 from text.tokenizer import TextTokenizer
 from text.tokenizer_files import read_tokenizer
 from text.tokenizer_kinds import Kind
 
 TOKENIZER = "tokenizer.json"
-DOCUMENT = "txt"
 TOKENS = "tokens.npy"
 
 
@@ -76,18 +74,6 @@ def tokens(
             _write(folder, shards, split, codec, builder, chosen)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A document as tokens."""
-
-    ids: np.ndarray
-    """With begin and end: uint16 or uint32."""
-    bytes: int
-    """Of its UTF-8."""
-    characters: int
-    """Code points."""
-
-
 def cut(streams: Iterable[np.ndarray], piece: int) -> Iterator[np.ndarray]:
     """Yield the concatenated arrays in pieces of one length; the last may be shorter."""
     held: list[np.ndarray] = []
@@ -125,21 +111,6 @@ def _tokenizer(
     return read_tokenizer(name)
 
 
-def documents(folder: str | Path) -> Iterator[str]:
-    """Yield the documents of a folder of shards, one at a time."""
-    reader = ShardReader(folder)
-    return (_document(reader, position) for position in range(len(reader)))
-
-
-def _document(reader: ShardReader, position: int) -> str:
-    try:
-        return reader.read(position, [DOCUMENT])[DOCUMENT].decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{reader.where(position)} is not UTF-8 (byte {error.start}); build the shards again"
-        ) from None
-
-
 def _write(
     out: Path,
     shards: str,
@@ -151,9 +122,8 @@ def _write(
     """Write one split."""
     of, counts = Manifest.load(below(shards, split)), TokenCounts(len(codec))
     about = Manifest(0, (), (TOKENS,), of.source, of.licence)
-    # Workers open both once; the hashes keep them from taking one that was here before.
-    read = partial(_reader, below(shards, split), of.dataset_id)
-    work = partial(_encode, read=read, load=partial(_codec, out / TOKENIZER, codec.digest))
+    place = below(shards, split)
+    work = encoder(place, of.dataset_id, out / TOKENIZER, codec.digest)
     encoded = map_in_order(engine, work, range(of.samples))
     ids = _counted(with_progress(encoded, split, of.samples), counts, codec)
     with ShardWriter(out / split, about) as writer:
@@ -181,25 +151,6 @@ def _counted(
 def _marks(codec: TextTokenizer) -> int:
     """Return how many tokens a document has besides its text."""
     return 1 if codec.bos is None else 2
-
-
-def _encode(
-    position: int, *, read: Callable[[], ShardReader], load: Callable[[], TextTokenizer]
-) -> Encoded:
-    """Read and encode one document, in whichever process."""
-    codec, text = load(), _document(read(), position)
-    ids = np.array(codec.document(text), dtype=np.uint16 if len(codec) <= 1 << 16 else np.uint32)
-    return Encoded(ids, len(text.encode()), len(text))
-
-
-@lru_cache(maxsize=2)
-def _reader(folder: str | Path, dataset_id: str) -> ShardReader:
-    return ShardReader(folder)
-
-
-@lru_cache(maxsize=1)
-def _codec(path: Path, digest: str) -> TextTokenizer:
-    return TextTokenizer(path.read_text("utf-8"))
 
 
 def _fields(counts: TokenCounts, piece: int, codec: TextTokenizer) -> dict[str, Any]:
