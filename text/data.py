@@ -11,6 +11,7 @@ from core.samples import Fields, Selection
 from core.shards import ShardReader
 from core.storage import below, folder_at
 from text.tokenizer import TextTokenizer
+from text.tokenizer_files import check_written_with
 from text.windows import MEMBER, Shifted, Windows
 
 TOKENIZER = "tokenizer.json"
@@ -68,11 +69,7 @@ class TextData(ShardData):
                 f"{folder.where(TOKENIZER)} is not there; bring it back, or build the tokens again "
                 "with: python -m text.tokens"
             ) from error
-        if tokenizer.digest != fields["tokenizer"]:
-            raise ValueError(
-                f"{folder.where(TOKENIZER)} is another tokenizer than its tokens were made with; "
-                "bring it back, or build the tokens again with: python -m text.tokens"
-            )
+        check_written_with(tokenizer, fields, self.root)
         return tokenizer
 
     def samples_of(self, reader: ShardReader, split: Literal["train", "val"]) -> Selection:

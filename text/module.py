@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.embeddings import corrupt
-from core.files import existing_file
 from core.module import TrainedModule
 from core.noise import seeds_tensor, uniform
 from core.optim import OptimConfig
@@ -22,7 +21,8 @@ from text.model import TextConfig, TextModel
 from text.sampling import TextOptions, write
 from text.throughput import flops_per_token, utilisation
 from text.token_bytes import token_bytes
-from text.tokenizer import TextCodec, TextTokenizer
+from text.tokenizer import TextCodec
+from text.tokenizer_files import read_tokenizer
 from text.windows import IGNORE
 
 FITTING = 64
@@ -186,8 +186,7 @@ class TextModule(TrainedModule):
         data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         theirs = getattr(data, "tokenizer", None)
         if self.tokenizer is not None:
-            json = existing_file(self.tokenizer).read_text("utf-8")
-            self.codec.settle(TextTokenizer(json), self.tokenizer)
+            self.codec.settle(read_tokenizer(self.tokenizer), self.tokenizer)
         if theirs is not None:
             self.codec.settle(theirs, f"the tokenizer of the shards in {data.root}")
         if not self.codec.fitted:

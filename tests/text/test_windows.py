@@ -128,7 +128,7 @@ def test_another_tokenizer_beside_the_tokens_is_refused(corpus, tmp_path):
 
     copy = Path(shutil.copytree(corpus, tmp_path / "copy"))
     (copy / "tokenizer.json").write_text(TextTokenizer.train([], kind="byte").json)
-    with pytest.raises(ValueError, match="another tokenizer than its tokens were made with"):
+    with pytest.raises(ValueError, match="was written with tokenizer"):
         _ = TextData(str(copy), 16).tokenizer
     (copy / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"tokenizer.json is not there"):
