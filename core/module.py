@@ -118,6 +118,8 @@ class TrainedModule(L.LightningModule):
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Reseed torch's own generator (dropout), so that a resumed step equals its original."""
         torch.manual_seed(int(self.seeds(batch)[0]))
+        # A run that goes on where validation had just ended would count that step twice in its log.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
 
     def configure_gradient_clipping(
         self,
@@ -161,6 +163,21 @@ class TrainedModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.skipped = checkpoint.get("skipped", 0)
+        _begin_next_epoch(checkpoint)
+
+
+def _begin_next_epoch(checkpoint: dict[str, Any]) -> None:
+    """Let a run that ended with an epoch begin the next one: its loader stands there already.
+
+    Lightning would count the first batch to the epoch that is over, and as the end of that one
+    take a step by itself, which is wrong where gradients are accumulated.
+    """
+    progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
+    if progress and progress["is_last_batch"]:
+        over = progress["current"]["completed"] == progress["current"]["ready"]
+        if over:
+            progress["current"] = dict.fromkeys(progress["current"], 0)
+            progress["is_last_batch"] = False
 
 
 def _is_constructor_of(module: TrainedModule, frame: FrameType) -> bool:

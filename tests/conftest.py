@@ -9,6 +9,7 @@ import torch
 
 from core.members import encode_clip, encode_flac, encode_npy, encode_png
 from core.shards import write_shards
+from text.tokens import tokens
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 WORDS = ["seven", "red", "moves", "left", "a", "big", "blue", "three", "still", "up"]
@@ -65,3 +66,16 @@ def tiny_world(tmp_path_factory):
         fields = {"embedding_dim": EMBEDDING, "of": manifest.dataset_id}
         write_shards(root / "embeddings" / split, rows, required=members, fields=fields, **about)
     return root
+
+
+@pytest.fixture(scope="session")
+def token_shards(tmp_path_factory):
+    """Return a folder of token shards, long enough for the longest context."""
+    folder = tmp_path_factory.mktemp("tokens")
+    for split in ("train", "val"):
+        text = " ".join(str(n * len(split)) for n in range(2000)).encode()
+        about = {"source": "numbers", "licence": "none", "dropped": {}, "builder": {}}
+        row = {"__key__": "0", "txt": text}
+        write_shards(folder / "texts" / split, [row], required=("txt",), **about)
+    tokens(str(folder / "texts"), "char", folder / "tokens")
+    return folder / "tokens"

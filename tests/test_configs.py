@@ -9,10 +9,8 @@ import pytest
 import yaml
 
 from core.checkpoint import read_checkpoint
-from core.shards import write_shards
 from core.sweep.space import combinations, read_space, to_yaml
 from core.train_cli import TrainCLI
-from text.tokens import tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
@@ -27,19 +25,6 @@ KINDS = {
 CONDITIONED = {"text.train", "image.train", "audio.train", "video.train"}
 EMBEDDING = 8  # of the tiny world
 GPU_ONLY = {"corpus_124m_gpu"}
-
-
-@pytest.fixture(scope="session")
-def token_shards(tmp_path_factory):
-    """Return a folder of token shards, long enough for the longest context."""
-    folder = tmp_path_factory.mktemp("tokens")
-    for split in ("train", "val"):
-        text = " ".join(str(n * len(split)) for n in range(2000)).encode()
-        about = {"source": "numbers", "licence": "none", "dropped": {}, "builder": {}}
-        row = {"__key__": "0", "txt": text}
-        write_shards(folder / "texts" / split, [row], required=("txt",), **about)
-    tokens(str(folder / "texts"), "char", folder / "tokens")
-    return folder / "tokens"
 
 
 def ids(path):

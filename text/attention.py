@@ -30,7 +30,7 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, of which torch.compile makes nothing
 class Rotation:
     """Cosines and sines of the angles by which tokens' channel pairs are turned."""
 
