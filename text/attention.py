@@ -135,6 +135,10 @@ def attend(
         q.device.type, enabled=not wide and torch.is_autocast_enabled(q.device.type)
     ):
         q, k, v = (x.float() for x in (q, k, v)) if wide else (q.to(v.dtype), k.to(v.dtype), v)
+        if tokens == 1 and q.shape[1] != k.shape[1]:  # heads that share keys are its queries
+            q = rearrange(q, "B (M G) 1 K -> B M G K", M=k.shape[1])
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            return rearrange(out, "B M G K -> B (M G) 1 K")
         return F.scaled_dot_product_attention(
             q,
             k,

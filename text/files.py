@@ -1,5 +1,6 @@
 """The user's text: typed on the command line, or a file in UTF-8."""
 
+import json
 from pathlib import Path
 
 from core.files import existing_file, new_file
@@ -21,6 +22,32 @@ def read_text(value: str | Path) -> str:
             "shorten it"
         )
     return text
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Return a file's prompts: its lines, or of a .jsonl file the JSON string of each line."""
+    try:
+        lines = existing_file(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
+        ) from None
+    lines = [line for line in lines if line.strip()]
+    if path.suffix == ".jsonl":
+        return [_string(path, number, line) for number, line in enumerate(lines, 1)]
+    return lines
+
+
+def _string(path: Path, number: int, line: str) -> str:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, str):
+        raise ValueError(
+            f"prompt {number} of {path} is {line[:40]!r} but must be a JSON string, in quotes"
+        )
+    return value
 
 
 def write_text(path: str | Path, text: str) -> None:

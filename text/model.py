@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from core.attention import rotary_angles
 from text.attention import AttentionConfig, KVCache, Rotation
 from text.decoder import BlockConfig, DecoderBlock, MLPKind, NormKind, build_norm
+from text.memory import Memory
 
 LayoutName = Literal["unison", "gpt2", "llama", "qwen3"]
 
@@ -185,29 +186,45 @@ class TextModel(nn.Module):
         prefix_BPD = self.prefix(cond, len(ids), keep)
         x_BLD = torch.cat([prefix_BPD, self._embed(ids)], dim=1)
         mask = None if documents is None else self._apart(documents)
-        return self._logits(self._run(x_BLD, start=0, mask=mask)[:, self.config.prefix :])
+        return self._logits(self._run(x_BLD, mask=mask)[:, self.config.prefix :])
 
     def begin(
         self, prefix: Float[Tensor, "B P D"], length: int, dtype: torch.dtype | None = None
-    ) -> list[KVCache]:
-        """Return caches, one a block, that have seen the prefix and hold `length` more tokens."""
-        shape = self.config.attention
-        size = (len(prefix), shape.kv_heads, self.config.prefix + length, shape.head_width)
+    ) -> Memory:
+        """Return a memory that has seen the prefix and holds `length` more tokens a row."""
+        shape, slots = self.config.attention, self.config.prefix + length
+        size = (len(prefix), shape.kv_heads, slots, shape.head_width)
         caches = [
             KVCache(prefix.new_empty(size, dtype=dtype), prefix.new_empty(size, dtype=dtype))
             for _ in self.blocks
         ]
+        rotation = None
+        if self.places is None:
+            positions = torch.arange(slots, device=prefix.device) - self.config.prefix
+            rotation = self._rotation(positions)
+        memory = Memory(caches, rotation, self.config.prefix)
         if self.config.prefix:
-            self._run(prefix, start=0, caches=caches)
-        return caches
+            self._run(prefix, memory)
+        return memory
 
-    def read(self, ids: Int[Tensor, "B T"], caches: list[KVCache]) -> Float[Tensor, "B T V"]:
+    def read(self, ids: Int[Tensor, "B T"], memory: Memory) -> Float[Tensor, "B T V"]:
         """Read more tokens and return, at each, the logits of the next."""
-        return self._logits(self._run(self._embed(ids), start=caches[0].length, caches=caches))
+        return self._logits(self._run(self._embed(ids), memory))
 
-    def step(self, ids: Int[Tensor, "B"], caches: list[KVCache]) -> Float[Tensor, "B V"]:
+    def read_prompts(
+        self, ids: Int[Tensor, "B T"], memory: Memory, padding: Int[Tensor, "B"]
+    ) -> Float[Tensor, "B V"]:
+        """Read texts of different lengths and return the logits of the token after each.
+
+        Args:
+            padding: How many tokens on the left of each row are none of its text.
+        """
+        memory.pad(padding)
+        return self._logits(self._run(self._embed(ids), memory)[:, -1])
+
+    def step(self, ids: Int[Tensor, "B"], memory: Memory) -> Float[Tensor, "B V"]:
         """Read one more token a row and return the logits of the next."""
-        return self.read(ids[:, None], caches)[:, 0]
+        return self.read(ids[:, None], memory)[:, 0]
 
     def _embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         x = self.embed(ids)
@@ -216,19 +233,24 @@ class TextModel(nn.Module):
     def _run(
         self,
         x: Float[Tensor, "B T D"],
-        start: int,
-        caches: list[KVCache] | None = None,
+        memory: Memory | None = None,
         mask: Bool[Tensor, "B 1 T T"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Run the blocks over tokens of which the first is number `start`, prefix included."""
-        positions = torch.arange(start, start + x.shape[1], device=x.device)
-        rotation = None
-        if self.places is None:
-            rotation = self._rotation(positions - self.config.prefix)
+        """Run the blocks over tokens that come after those in memory, prefix included."""
+        tokens, rotation = x.shape[1], None
+        if self.places is not None:
+            x = x + self.places(_places(x, memory))
+        elif memory is None:
+            rotation = self._rotation(_places(x) - self.config.prefix)
         else:
-            x = x + self.places(positions)
-        for i, block in enumerate(self.blocks):
-            x = block(x, rotation, mask=mask, cache=caches[i] if caches else None)
+            rotation = memory.turn(tokens)
+        if memory is None:
+            for block in self.blocks:
+                x = block(x, rotation, mask=mask)
+            return x
+        mask = memory.mask(tokens)
+        for block, cache in zip(self.blocks, memory.caches, strict=True):
+            x = block(x, rotation, mask=mask, cache=cache)
         return x
 
     def _rotation(self, positions: Int[Tensor, "T"]) -> Rotation:
@@ -248,8 +270,15 @@ class TextModel(nn.Module):
         same = documents[:, None, :, None] == documents[:, None, None, :]
         return same.tril()
 
-    def _logits(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
-        table = self.embed if self.head is None else self.head
-        logits = F.linear(self.norm(x), table.weight)
+    def _logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
+        x = self.norm(x)
+        logits = F.linear(x, self.embed.weight) if self.head is None else self.head(x)
         cap = self.config.softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def _places(x: Float[Tensor, "B T D"], memory: Memory | None = None) -> Int[Tensor, "*#B T"]:
+    """Return the numbers of tokens that come after those in memory."""
+    if memory is None:
+        return torch.arange(x.shape[1], device=x.device)
+    return memory.places(x.shape[1], x.device)

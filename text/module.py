@@ -18,12 +18,13 @@ from core.noise import seeds_tensor, uniform
 from core.optim import OptimConfig
 from text.files import write_text
 from text.model import TextConfig, TextModel
-from text.sampling import TextOptions, write
+from text.sampling import TextOptions
 from text.throughput import flops_per_token, utilisation
 from text.token_bytes import token_bytes
 from text.tokenizer import TextCodec
 from text.tokenizer_files import read_tokenizer
 from text.windows import IGNORE
+from text.writing import Alphabet, write
 
 FITTING = 64
 """Batches of training texts from which the tokenizer is learned."""
@@ -165,8 +166,8 @@ class TextModule(TrainedModule):
         if not seeds:
             return []
         cond = cond if cond is None else cond.to(self.device)
-        tokens = len(self.codec.tokenizer)
-        ids = write(self.net, cond, options, seeds_tensor(seeds, self.device), tokens)
+        alphabet = Alphabet.of(self.codec.tokenizer)
+        ids = write(self.net, cond, options, seeds_tensor(seeds, self.device), alphabet)
         return self.codec.decode(ids)
 
     def write_samples(self, stem: Path, batch: dict[str, Any]) -> None:

@@ -6,10 +6,12 @@ import torch.nn.functional as F
 
 from core.noise import seeds_tensor, uniform
 from text.model import TextConfig, TextModel
-from text.sampling import TextOptions, pick, write
+from text.sampling import TextOptions, pick
 from text.tokenizer import BOS, EOS
+from text.writing import Alphabet, write
 
 SMALL = TextConfig(width=32, depth=2, heads=2, context=16, vocabulary=50, prefix=3)
+FIFTY = Alphabet(50)
 
 
 def model() -> TextModel:
@@ -37,21 +39,21 @@ def write_by_recomputation(network, cond, options, seeds, tokens):
 
 def test_cached_writing_equals_recomputation():
     network, cond, seeds = model(), conditions(6), seeds_tensor(range(6))
-    ours = write(network, cond, TextOptions(), seeds, 50)
+    ours = write(network, cond, TextOptions(), seeds, FIFTY)
     theirs = write_by_recomputation(network, cond, TextOptions(), seeds, 50)
     assert torch.equal(ours, theirs[:, : ours.shape[1]])
 
 
 def test_a_text_does_not_depend_on_its_neighbours():
     network, cond, seeds = model(), conditions(8), seeds_tensor(range(8))
-    together = write(network, cond, TextOptions(), seeds, 50)
+    together = write(network, cond, TextOptions(), seeds, FIFTY)
     for i in range(8):
-        alone = write(network, cond[i : i + 1], TextOptions(), seeds[i : i + 1], 50)
+        alone = write(network, cond[i : i + 1], TextOptions(), seeds[i : i + 1], FIFTY)
         assert torch.equal(alone[0], together[i, : alone.shape[1]])
 
 
 def test_only_known_tokens_are_written_and_nothing_follows_the_end():
-    ids = write(model(), None, TextOptions(temperature=5.0), seeds_tensor(range(64)), tokens=9)
+    ids = write(model(), None, TextOptions(temperature=5.0), seeds_tensor(range(64)), Alphabet(9))
     assert ids.min() >= EOS
     assert ids.max() < 9
     ended = (ids == EOS).cummax(dim=1).values
@@ -64,7 +66,7 @@ def test_guidance_one_is_the_conditional_model():
     logits = network.step(torch.full((4,), BOS), caches)
     options = TextOptions(guidance=1.0)
     expected = EOS + pick(logits[:, EOS:50], uniform(seeds, stream=0), options)
-    assert torch.equal(write(network, cond, options, seeds, 50)[:, 0], expected)
+    assert torch.equal(write(network, cond, options, seeds, FIFTY)[:, 0], expected)
 
 
 def test_draws_follow_the_probabilities():
@@ -101,5 +103,5 @@ def test_nonsense_options_are_errors(wrong: dict):
 
 
 def test_max_tokens_bounds_the_length():
-    ids = write(model(), None, TextOptions(max_tokens=4), seeds_tensor(range(32)), 50)
+    ids = write(model(), None, TextOptions(max_tokens=4), seeds_tensor(range(32)), FIFTY)
     assert ids.shape[1] == 4
