@@ -12,6 +12,8 @@ from core.shards import write_shards
 from text.tokens import tokens
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+for package in ("HF_HUB", "HF_DATASETS"):
+    os.environ[f"{package}_OFFLINE"] = "1"
 WORDS = ["seven", "red", "moves", "left", "a", "big", "blue", "three", "still", "up"]
 EMBEDDING = 8
 

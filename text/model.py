@@ -13,10 +13,10 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.attention import rotary_angles
 from text.attention import AttentionConfig, KVCache, Rotation
 from text.decoder import BlockConfig, DecoderBlock, MLPKind, NormKind, build_norm
 from text.memory import Memory
+from text.rotary import LinearStretch, Llama3Stretch, rotary_frequencies
 
 LayoutName = Literal["unison", "gpt2", "llama", "qwen3"]
 
@@ -77,6 +77,8 @@ class TextConfig:
     """Bound of the logits, as softcap * tanh(logits / softcap) (Gemma Team 2024)."""
     rope_base: float = 100.0
     """Base of the rotary frequencies; contexts of thousands of tokens want 10,000 or more."""
+    rope_stretch: LinearStretch | Llama3Stretch | None = None
+    """How the rotary frequencies are lowered for a longer context; by default they are not."""
     eps: float | None = None
     """What the norms add to the mean square; None is the smallest that float32 tells from 1."""
 
@@ -254,8 +256,11 @@ class TextModel(nn.Module):
         return x
 
     def _rotation(self, positions: Int[Tensor, "T"]) -> Rotation:
-        width = self.config.attention.head_width
-        angles = rotary_angles(positions[:, None], width, base=self.config.rope_base)
+        config = self.config
+        frequencies = rotary_frequencies(
+            config.attention.head_width, config.rope_base, config.rope_stretch, positions.device
+        )
+        angles = positions[:, None].float() * frequencies
         return Rotation(angles.cos(), angles.sin())
 
     def _learned_positions(self) -> nn.Embedding | None:

@@ -1,0 +1,81 @@
+"""A tokenizer out of a folder of a model of others, and into one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text.tokenizer import TextTokenizer
+from text.tokenizer_files import CONFIG, read_tokenizer
+
+TOKENIZER = "tokenizer.json"
+ROLES = ("bos", "eos", "pad")
+
+
+def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
+    """Return a folder's tokenizer after checking that it is the model's.
+
+    Args:
+        folder: With tokenizer.json and, unless that tells enough, tokenizer_config.json.
+        config: Of config.json and generation_config.json together.
+
+    Raises:
+        ValueError: if it has more tokens than the model rows, or other tokens that begin and end.
+    """
+    path = folder / TOKENIZER
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} has no {TOKENIZER}; write one with transformers:"
+            f" AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+        )
+    tokenizer = read_tokenizer(path)
+    if len(tokenizer) > config["vocab_size"]:
+        raise ValueError(
+            f"{path} has {len(tokenizer)} tokens but the model's vocabulary is"
+            f" {config['vocab_size']}: it is another model's; take both from one place"
+        )
+    for role in ("bos", "eos"):
+        _check_role(role, getattr(tokenizer.roles, role), config, path)
+    return tokenizer
+
+
+def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, context: int) -> None:
+    """Write what `AutoTokenizer` reads.
+
+    A text gets its begin there, as training put one, unless the tokenizer itself says what is
+    put around texts.
+
+    Args:
+        tokenizer: To write.
+        folder: To write to.
+        context: Tokens that the model takes.
+    """
+    (folder / TOKENIZER).write_text(tokenizer.library_json, encoding="utf-8")
+    names = {number: name for name, number in tokenizer.vocabulary.items()}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+    }
+    config |= {f"{role}_token": names[number] for role, number in roles_of(tokenizer).items()}
+    if json.loads(tokenizer.library_json).get("post_processor") is None:
+        config["add_bos_token"] = tokenizer.bos is not None
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def roles_of(tokenizer: TextTokenizer) -> dict[str, int]:
+    """Return role -> id of those that there are."""
+    held = {role: getattr(tokenizer.roles, role) for role in ROLES}
+    return {role: number for role, number in held.items() if number is not None}
+
+
+def _check_role(role: str, number: int | None, config: Mapping[str, Any], path: Path) -> None:
+    """Raise unless the model's configuration names the same token, or none."""
+    told = config.get(f"{role}_token_id")
+    known = [n for n in (told if isinstance(told, list) else [told]) if n is not None]
+    if known and number is not None and number not in known:
+        raise ValueError(
+            f"{role} is token {number} by {path} and {CONFIG} beside it, but"
+            f" {' or '.join(map(str, sorted(known)))} by the model's config.json: the tokenizer is"
+            " another model's, or one of the two is wrong; take all files from one place"
+        )
