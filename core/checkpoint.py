@@ -219,6 +219,7 @@ def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
         "kind": f"{ours['kind']}, layout {ours['version']}",
         "hash": f"{hashed[:16]}..., agrees" if hashed else _no_hash(path),
         "written by": f"commit {ours.get('commit', 'unknown')}, torch {ours.get('torch', '?')}",
+        **({"converted": f"from {ours['origin']}"} if "origin" in ours else {}),
         "on": ours.get("machine", "unknown"),
         "trained": f"{checkpoint.get('global_step', 0):,} steps, seed {ours.get('seed', '?')}",
         "weights": f"{sum(w.numel() for w in weights.values()):,} in {len(weights)} tensors",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.checkpoint import AtomicCheckpointIO
-from core.cli import command
+from core.cli import command, guard
 from text.hf_read import read_hf
 from text.hf_write import write_hf
 
@@ -46,9 +46,11 @@ def verb(argv: Sequence[str]) -> list[str]:
     """Let `--from hf` and `--to hf` name what is to be done."""
     words = [part for word in argv for part in _parts(word)]
     for i, option in enumerate(words[:-1]):
-        if option in ("--from", "--to"):
-            return [f"{option[2:]}_{words[i + 1]}", *words[:i], *words[i + 2 :]]
-    return words
+        if option in ("--from", "--to") and words[i + 1] == "hf":
+            return [f"{option[2:]}_hf", *words[:i], *words[i + 2 :]]
+    if words and words[0] in ("--help", "from_hf", "to_hf"):
+        return words
+    raise ValueError("say --from hf to read a model of others, or --to hf to write one for them")
 
 
 def _parts(word: str) -> list[str]:
@@ -56,4 +58,4 @@ def _parts(word: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    command({"from_hf": from_hf, "to_hf": to_hf}, verb(sys.argv[1:]))
+    command({"from_hf": from_hf, "to_hf": to_hf}, guard(lambda: verb(sys.argv[1:])))

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from text.tokenizer import TextTokenizer
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
+
+from text.tokenizer import Roles, TextTokenizer
 from text.tokenizer_files import CONFIG, read_tokenizer
 
 TOKENIZER = "tokenizer.json"
@@ -28,7 +31,10 @@ def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
             f"{folder} has no {TOKENIZER}; write one with transformers:"
             f" AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
-    tokenizer = read_tokenizer(path)
+    try:
+        tokenizer = _as_learned(read_tokenizer(path))
+    except ValueError as error:
+        raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from error
     if len(tokenizer) > config["vocab_size"]:
         raise ValueError(
             f"{path} has {len(tokenizer)} tokens but the model's vocabulary is"
@@ -42,15 +48,15 @@ def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
 def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, context: int) -> None:
     """Write what `AutoTokenizer` reads.
 
-    A text gets its begin there, as training put one, unless the tokenizer itself says what is
-    put around texts.
+    A text gets its begin there, as in training, unless the tokenizer itself says what is put around
+    texts.
 
     Args:
         tokenizer: To write.
         folder: To write to.
         context: Tokens that the model takes.
     """
-    (folder / TOKENIZER).write_text(tokenizer.library_json, encoding="utf-8")
+    (folder / TOKENIZER).write_text(_with_begin(tokenizer), encoding="utf-8")
     names = {number: name for name, number in tokenizer.vocabulary.items()}
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -58,8 +64,6 @@ def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, context: int) -> 
         "clean_up_tokenization_spaces": False,
     }
     config |= {f"{role}_token": names[number] for role, number in roles_of(tokenizer).items()}
-    if json.loads(tokenizer.library_json).get("post_processor") is None:
-        config["add_bos_token"] = tokenizer.bos is not None
     (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -67,6 +71,29 @@ def roles_of(tokenizer: TextTokenizer) -> dict[str, int]:
     """Return role -> id of those that there are."""
     held = {role: getattr(tokenizer.roles, role) for role in ROLES}
     return {role: number for role, number in held.items() if number is not None}
+
+
+def _with_begin(tokenizer: TextTokenizer) -> str:
+    """Return the library's JSON of a tokenizer that puts the begin before a text."""
+    library = Tokenizer.from_str(tokenizer.library_json)
+    begin = tokenizer.bos
+    if begin is None or library.post_processor is not None:
+        return tokenizer.library_json
+    name = library.id_to_token(begin)
+    library.post_processor = TemplateProcessing(
+        single=[name, "$A"], pair=[name, "$A", "$B"], special_tokens=[(name, begin)]
+    )
+    return library.to_str()
+
+
+def _as_learned(tokenizer: TextTokenizer) -> TextTokenizer:
+    """Take away from a tokenizer that was learned here what `_with_begin` put into it."""
+    if tokenizer.roles != Roles():
+        return tokenizer
+    learned = json.loads(tokenizer.library_json) | {"post_processor": None}
+    plain = TextTokenizer(json.dumps(learned))
+    same = json.loads(_with_begin(plain)) == json.loads(tokenizer.library_json)
+    return plain if same else tokenizer
 
 
 def _check_role(role: str, number: int | None, config: Mapping[str, Any], path: Path) -> None:

@@ -1,0 +1,96 @@
+"""Measure a language model on tasks of lm-evaluation-harness (the extra `harness`).
+
+python -m text.harness --checkpoint runs/text/last.ckpt --tasks lambada_openai hellaswag
+python -m text.harness --checkpoint gpt2.ckpt --folder my_tasks --out results.json
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from core.checkpoint import load_module
+from core.cli import command, plain_options
+from core.files import new_file
+from text.module import TextModule
+
+RESAMPLED = 1000
+"""Times that questions are drawn anew for the error of a mean that has no formula."""
+
+
+def harness(
+    checkpoint: Path,
+    tasks: tuple[str, ...] = (),
+    folder: Path | None = None,
+    shots: int | None = None,
+    limit: int | None = None,
+    batch: int = 16,
+    device: str = "cpu",
+    out: Path | None = None,
+) -> None:
+    """Print the table of results that lm-evaluation-harness makes of a checkpoint.
+
+    Args:
+        checkpoint: A text model's last.ckpt, or what `python -m text.convert` wrote.
+        tasks: Names of tasks; by default all in the folder.
+        folder: Tasks of your own, as YAML files.
+        shots: Examples before each question; by default as the task says.
+        limit: Questions of a task at most, to try things out.
+        batch: Texts that are read side by side.
+        device: Where to compute: cpu, cuda, cuda:1.
+        out: File to write the results to, as JSON.
+    """
+    if find_spec("lm_eval") is None:
+        raise ValueError(
+            "tasks need the package lm-eval, which is not installed; run: pip install lm-eval"
+        )
+    module = load_module(checkpoint, TextModule).to(device)
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+    from lm_eval.utils import make_table
+
+    from text.harness_model import HarnessModel
+
+    manager = TaskManager(include_path=folder, include_defaults=bool(tasks))
+    results = simple_evaluate(
+        HarnessModel(module, batch),
+        tasks=_known(tasks, manager.all_tasks, folder),
+        num_fewshot=shots,
+        limit=limit,
+        task_manager=manager,
+        bootstrap_iters=RESAMPLED,
+    )
+    assert results is not None, "only ranks above 0 have none"
+    print(make_table(results))
+    if out is not None:
+        _write(results, out)
+
+
+def _known(tasks: tuple[str, ...], known: list[str], folder: Path | None) -> list[Any]:
+    """Return the names of tasks, all if none are given, once they are found."""
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; give one with tasks as YAML files")
+    wanted = list(tasks) or sorted(known)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"there is no task {unknown[0]}; list them with: python -m lm_eval ls tasks, or give"
+            " the --folder of your own"
+        )
+    if not wanted:
+        raise ValueError("there is nothing to measure; name --tasks, or a --folder with some")
+    return wanted
+
+
+def _write(results: Mapping[str, Any], out: Path) -> None:
+    """Write what was measured, and by which settings."""
+    kept = {name: results[name] for name in ("results", "configs", "n-shot", "n-samples")}
+    with new_file(out) as partial:
+        text = json.dumps(kept, indent=1, default=str, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    command(harness, plain_options(sys.argv[1:], lists=("--tasks",)))
