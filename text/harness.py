@@ -1,7 +1,9 @@
 """Measure a language model on tasks of lm-evaluation-harness (the extra `harness`).
 
-python -m text.harness --checkpoint runs/text/last.ckpt --tasks lambada_openai hellaswag
-python -m text.harness --checkpoint gpt2.ckpt --folder my_tasks --out results.json
+    python -m text.harness --checkpoint runs/text/last.ckpt --tasks lambada_openai hellaswag
+    python -m text.harness --checkpoint gpt2.ckpt --folder my_tasks --out results.json
+
+A folder's tasks are YAML files as the harness describes them; their data may be JSON lines.
 """
 
 import json

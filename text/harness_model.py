@@ -1,9 +1,11 @@
 """A language model as lm-evaluation-harness wants it: likelihoods of texts, and texts gone on with.
 
-import lm_eval
-from text.harness_model import HarnessModel
+    import lm_eval
+    from text.harness_model import HarnessModel
 
-lm_eval.simple_evaluate(model=HarnessModel(module), tasks=["lambada_openai"])
+    lm_eval.simple_evaluate(model=HarnessModel(module), tasks=["lambada_openai"])
+
+The module is what `core.checkpoint.load_module` returns of a text model.
 """
 
 from collections.abc import Iterator, Sequence
