@@ -15,6 +15,7 @@ from core.checkpoint import AtomicCheckpointIO
 from core.cli import command, guard
 from text.hf_read import read_hf
 from text.hf_write import write_hf
+from text.tokenizer_files import STATE
 
 
 def from_hf(source: Path, out: Path) -> None:
@@ -27,8 +28,9 @@ def from_hf(source: Path, out: Path) -> None:
     """
     checkpoint = read_hf(source)
     AtomicCheckpointIO().save_checkpoint(checkpoint, out)
-    numbers = sum(weight.numel() for weight in checkpoint["state_dict"].values())
-    print(f"{out}: {checkpoint['unison']['origin']}; {numbers:,} weights")
+    held = checkpoint["state_dict"].items()
+    count = sum(weight.numel() for name, weight in held if name != STATE)
+    print(f"{out}: {checkpoint['unison']['origin']}; {count:,} weights")
 
 
 def to_hf(checkpoint: Path, out: Path, raw: bool = False) -> None:

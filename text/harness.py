@@ -50,15 +50,14 @@ def harness(
         )
     module = load_module(checkpoint, TextModule).to(device)
     from lm_eval.evaluator import simple_evaluate
-    from lm_eval.tasks import TaskManager
     from lm_eval.utils import make_table
 
     from text.harness_model import HarnessModel
 
-    manager = TaskManager(include_path=folder, include_defaults=bool(tasks))
+    manager = _manager(tasks, folder)
     results = simple_evaluate(
         HarnessModel(module, batch),
-        tasks=_known(tasks, manager.all_tasks, folder),
+        tasks=_known(tasks, manager),
         num_fewshot=shots,
         limit=limit,
         task_manager=manager,
@@ -70,12 +69,21 @@ def harness(
         _write(results, out)
 
 
-def _known(tasks: tuple[str, ...], known: list[str], folder: Path | None) -> list[Any]:
-    """Return the names of tasks, all if none are given, once they are found."""
+def _manager(tasks: tuple[str, ...], folder: Path | None) -> Any:
+    """Return who knows the tasks: those of the folder, and unless they do, all there are."""
+    from lm_eval.tasks import TaskManager
+
     if folder is not None and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; give one with tasks as YAML files")
-    wanted = list(tasks) or sorted(known)
-    unknown = [name for name in wanted if name not in known]
+    own = TaskManager(include_path=folder, include_defaults=False)
+    # To look through the thousands that come with the harness takes many seconds.
+    return own if set(tasks) <= set(own.all_tasks) else TaskManager(include_path=folder)
+
+
+def _known(tasks: tuple[str, ...], manager: Any) -> list[Any]:
+    """Return the names of tasks, all if none are given, once they are found."""
+    wanted = list(tasks) or sorted(manager.all_subtasks)
+    unknown = [name for name in tasks if name not in manager.all_tasks]
     if unknown:
         raise ValueError(
             f"there is no task {unknown[0]}; list them with: python -m lm_eval ls tasks, or give"
