@@ -220,7 +220,7 @@ def _stretch(kind: str, rope: Mapping[str, Any]) -> Stretch | None:
 
 
 def _rotary_keys(config: TextConfig) -> dict[str, Any]:
-    """Return what only models with rotary positions say; both names of their scaling are read."""
+    """Return what only models with rotary positions say, in the words of old and new programs."""
     match config.rope_stretch:
         case LinearStretch(factor):
             scaling = {"rope_type": "linear", "factor": factor}
@@ -234,13 +234,12 @@ def _rotary_keys(config: TextConfig) -> dict[str, Any]:
             }
         case None:
             scaling = {"rope_type": "default"}
-    parameters = scaling | {"rope_theta": config.rope_base}
     return {
         "hidden_act": {ours: theirs for theirs, ours in GATED.items()}[config.mlp],
         "attention_bias": False,
         "rope_theta": config.rope_base,
-        "rope_scaling": None if config.rope_stretch is None else parameters,
-        "rope_parameters": parameters,
+        "rope_scaling": None if config.rope_stretch is None else scaling,
+        "rope_parameters": scaling | {"rope_theta": config.rope_base},
     }
 
 

@@ -12,6 +12,7 @@ from tests.foreign import CASES, TEXTS, save_foreign
 from text.convert import from_hf, to_hf
 from text.model import TextConfig
 from text.module import TextModule
+from text.sampling import TextOptions
 from text.tokenizer import TextTokenizer
 
 
@@ -131,6 +132,9 @@ def test_our_own_models_leave_with_the_same_logits_and_ids(tmp_path, layout, mlp
     from_hf(tmp_path / "hf", tmp_path / "again.ckpt")
     again = load_module(tmp_path / "again.ckpt", TextModule)
     assert again.codec.tokenizer.json == module.codec.tokenizer.json
+    likeliest = TextOptions(temperature=0.0, max_tokens=9)
+    written = module.generate(None, likeliest, seeds=[0])
+    assert again.generate(None, likeliest, seeds=[0]) == written
     with torch.no_grad():
         torch.testing.assert_close(again.net(ids), module.net(ids), rtol=0, atol=1e-4)
 
