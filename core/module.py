@@ -1,6 +1,7 @@
 """What every LightningModule of the project shares: seeds, optimiser, checkpoint identity."""
 
 import inspect
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from core.checkpoint import describe, provenance
+from core.checkpoint import describe, load_weights, provenance
 from core.data import ShardData
 from core.noise import mix
 from core.optim import OptimConfig, build_optimiser
@@ -53,6 +54,10 @@ class TrainedModule(L.LightningModule):
         options["sync_dist"] = True
         if self.ranks == 1 or self._is_written():
             super().log(name, value, **options)
+
+    def start_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the weights of a checkpoint that is fine-tuned."""
+        load_weights(self, checkpoint)
 
     def _is_written(self) -> bool:
         """Tell whether this step's values are; those of others are not worth an exchange."""

@@ -24,7 +24,6 @@ from core.checkpoint import (
     AtomicCheckpointIO,
     check_weights,
     describe,
-    load_weights,
     read_checkpoint,
 )
 from core.cli import guard, strict
@@ -118,15 +117,12 @@ class TrainCLI(LightningCLI):
 
     def fit_run(self) -> None:
         """Write the configuration, load what was asked for, and train."""
-        out, kind = Path(self.config.out), self.model.kind
+        out = Path(self.config.out)
         check_rule(self.trainer.strategy, self.model.optim)
         check_form(self.trainer.strategy, out / "last.ckpt")
         if self.trainer.is_global_zero:
             self._write_config(out)
-        if self.config.init:
-            load_weights(self.model, read_checkpoint(self.config.init, kind))
-        if self.config.resume:
-            self._check_resumed(self.config.resume, kind)
+        self.begin()
         try:
             with signals_given_back():
                 self.trainer.fit(
@@ -139,6 +135,14 @@ class TrainCLI(LightningCLI):
                     f" ({str(error).rpartition('] ')[2]}); go on with --resume {out}/last.ckpt"
                 ) from error
             raise
+
+    def begin(self) -> None:
+        """Load what training starts from; of a run to go on with, check that it fits."""
+        kind = self.model.kind
+        if self.config.init:
+            self.model.start_from(read_checkpoint(self.config.init, kind))
+        if self.config.resume:
+            self._check_resumed(self.config.resume, kind)
 
     def _check_resumed(self, path: str, kind: str) -> None:
         """Refuse what does not fit before anything starts, and take up the log."""

@@ -1,7 +1,7 @@
 """The text trainer: next-token prediction, of captions under a condition or of plain text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from core.module import TrainedModule
 from core.noise import seeds_tensor, uniform
 from core.optim import OptimConfig
 from text.files import write_text
+from text.low_rank import LoRA, adapt
 from text.model import TextConfig, TextModel
 from text.sampling import TextOptions
 from text.throughput import flops_per_token, utilisation
@@ -70,6 +71,7 @@ class TextModule(TrainedModule):
         conditioning: Conditioning = Conditioning(),
         optim: OptimConfig = OptimConfig(),
         tokenizer: str | None = None,
+        lora: LoRA | None = None,
         cond_dim: int = 0,
         seed: int = 0,
         compile: bool = False,
@@ -82,6 +84,7 @@ class TextModule(TrainedModule):
             optim: Optimiser and schedule.
             tokenizer: A tokenizer.json to use; by default one is learned from the training texts.
                 Token shards bring their own.
+            lora: Adapters that learn in place of the network, which is then frozen.
             cond_dim: Width of the condition; 0 trains a plain language model. Linked from the data.
             seed: Seed of the conditioning; linked from --seed_everything.
             compile: Compile the network before it trains, which takes a minute or two and pays in
@@ -92,7 +95,14 @@ class TextModule(TrainedModule):
         self.conditioning, self.tokenizer, self.cond_dim = conditioning, tokenizer, cond_dim
         self.codec = TextCodec(model.vocabulary)
         self.net = TextModel(model, cond_dim)
+        if lora is not None:
+            adapt(self.net, lora)
         self.compiled = compile
+
+    def start_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the weights of a checkpoint that is fine-tuned; adapters that it lacks are new."""
+        new = {n: w for n, w in self.state_dict().items() if ".adapters." in n}
+        super().start_from({**checkpoint, "state_dict": new | checkpoint["state_dict"]})
 
     def on_fit_start(self) -> None:
         """Settle the tokenizer, which a checkpoint may have brought, and compile if asked to."""
@@ -106,17 +116,24 @@ class TextModule(TrainedModule):
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log the loss a token and the bits a byte, with noise that never changes."""
+    def validation_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Log the loss a token and the bits a byte, with noise that never changes.
+
+        Of a second set, the corpus that a model was pretrained on, under a name of its own.
+        """
+        name = ("val", "val_pretraining")[dataloader_idx]
         rows = self._rows(batch)
         if "mask" in batch:
             rows.targets[~batch["mask"]] = IGNORE
         loss = self.loss(rows, batch.get("cond"), self.seeds(batch))
         learned = rows.targets[rows.targets != IGNORE]
-        self.log("val/loss", loss, prog_bar=True, batch_size=len(learned))
+        alone: dict[str, Any] = {"add_dataloader_idx": False}
+        self.log(f"{name}/loss", loss, prog_bar=True, batch_size=len(learned), **alone)
         size = int(self._token_bytes.to(learned.device)[learned].sum())
         bits = loss * len(learned) / max(1, size) / math.log(2)
-        self.log("val/bits_per_byte", bits, batch_size=size)
+        self.log(f"{name}/bits_per_byte", bits, batch_size=size, **alone)
 
     def on_validation_epoch_end(self) -> None:
         """Log the perplexity of the whole split."""
