@@ -8,7 +8,7 @@ def best_fit(sizes: Sequence[int], room: int) -> list[list[int]]:
     """Return rows of pieces, by number, that fill at most `room` each.
 
     The largest piece comes first, and each goes to the row that it leaves the least room in. No
-    more than 11/9 of the fewest rows possible and 6/9 of one are needed (Dosa 2007).
+    more than 11/9 of the fewest rows possible and four are needed (Johnson et al. 1974).
 
     Source: Ding et al. 2024, "Fewer truncations improve language modeling", section 3.
 
