@@ -14,7 +14,6 @@ import numpy as np
 
 from core.cli import command
 from core.files import new_folder
-from text.chat_template import Message
 
 Exchange = tuple[str, str]
 """A question and its answer."""
@@ -88,16 +87,6 @@ def questions(count: int, seed: int) -> list[Exchange]:
         if len(held) == count:
             return list(held.items())
     raise ValueError(f"{count} different questions were not found; ask for fewer")
-
-
-def kind_of(question: str) -> str:
-    """Return the kind of a question."""
-    return question.split()[0]
-
-
-def messages(question: str) -> list[Message]:
-    """Return what is said before the answer."""
-    return [Message("user", question)]
 
 
 def _record(question: str, answer: str) -> dict[str, list[dict[str, str]]]:
