@@ -1,5 +1,6 @@
 """Every configuration trains: two steps under the smoke overlay, by its own documented command."""
 
+import json
 import re
 import runpy
 import sys
@@ -11,6 +12,9 @@ import yaml
 from core.checkpoint import read_checkpoint
 from core.sweep.space import combinations, read_space, to_yaml
 from core.train_cli import TrainCLI
+from text.conversations import conversations
+from text.tokenizer import TextTokenizer
+from text.tokens import tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
@@ -51,8 +55,23 @@ def test_every_preset_for_cpu_cores_has_one_for_a_gpu_and_the_reverse(path):
     assert len(ours) == 2 or path.stem in GPU_ONLY
 
 
-def options(module, world, path, tokens):
-    """Return what leads a command to the tiny world, or to a stream of tokens."""
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory):
+    """Return a folder of conversations as rows of tokens."""
+    folder = tmp_path_factory.mktemp("chats")
+    turns = [[{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}]
+             for n in range(60)]  # fmt: skip
+    (folder / "chats.jsonl").write_text("\n".join(json.dumps({"messages": t}) for t in turns))
+    codec = TextTokenizer.train([], kind="byte", chat=True)
+    (folder / "tokenizer.json").write_text(codec.json)
+    conversations(folder / "chats.jsonl", f"{folder}/tokenizer.json", folder / "rows", context=20)
+    return folder / "rows"
+
+
+def options(module, world, path, tokens, chats):
+    """Return what leads a command to the tiny world, a stream of tokens, or conversations."""
+    if module == "text.tune":
+        return [f"--data.root={chats}"]
     if module == "text.train" and not path.stem.startswith("world"):
         compiles = "compile" in yaml.safe_load(path.read_text())["model"]
         return [f"--data.root={tokens}", *(["--model.compile=false"] if compiles else [])]
@@ -67,11 +86,14 @@ def precision(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids)
-def test_a_configuration_runs_two_steps(path, tiny_world, token_shards, tmp_path, monkeypatch):
+def test_a_configuration_runs_two_steps(
+    path, tiny_world, token_shards, chats, tmp_path, monkeypatch
+):
     """In its own precision, so that what a GPU's preset asks for is known to fit together."""
     module, named = header(path)
     composed = ["--config", named, "--config", "configs/smoke.yaml"]
-    argv = [*composed, *options(module, tiny_world, path, token_shards), f"--out={tmp_path}"]
+    argv = [*composed, *options(module, tiny_world, path, token_shards, chats)]
+    argv.append(f"--out={tmp_path}")
     if path.stem in GPU_ONLY:
         argv.append("--model.model.depth=1")
     if path.stem.endswith("_gpu") and module in CONDITIONED - {"text.train"}:

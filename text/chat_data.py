@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from jaxtyping import Int64
-from jsonargparse import dict_to_namespace
+from jsonargparse import Namespace
 from torch.utils.data import DataLoader
 
 from core.batches import Batches, InOrder, Place, Plan, Shuffled, loader
@@ -122,9 +122,9 @@ class ChatData(TextData):
     def link(cls, config: Any) -> None:
         """Link the shape of the model that is tuned; without one, the size of the vocabulary."""
         shape = _shape_of(config.init) if config.init else {}
-        config.model.model.update(dict_to_namespace(shape))
+        config.model.model.update(Namespace(shape))
         super().link(config)
-        config.model.model.update(dict_to_namespace(shape))  # a table may be larger than needed
+        config.model.model.update(Namespace(shape))  # a table may be larger than the tokenizer
         if config.model.model.prefix:
             raise ValueError(
                 f"the model has {config.model.model.prefix} condition tokens before its text, but "

@@ -8,7 +8,7 @@ squared is a gated one whose gate is its other half: both have the same adapter.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -164,7 +164,7 @@ def _options(
     """Return the options of an adapter; which parts it has is read from its tensors."""
     here = {part for parts in part_sizes(config).values() for part in parts}
     named = {name.rsplit(".", 2)[0].rpartition("layers.")[2].partition(".")[2] for name in held}
-    targets = tuple(p for p in THEIRS if p in here and set(_modules(p, config)) & named)
+    targets = tuple(p for p in get_args(Part) if p in here and set(_modules(p, config)) & named)
     if not targets:
         raise ValueError(f"{folder} adapts none of {', '.join(THEIRS.values())}; give another")
     try:

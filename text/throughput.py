@@ -19,16 +19,17 @@ def flops_per_token(model: TextModel) -> int:
     """Return the floating-point operations that training spends on a token, forward and backward.
 
     Six for each weight that multiplies (the table of embeddings is only looked up in, but serves as
-    head where the two are tied), and attention's own over the whole context.
+    head where the two are tied), four where it is frozen and has no gradient of its own, and
+    attention's own over the whole context.
 
     Source: Chowdhery et al. 2022 (PaLM), appendix B.
     """
     config, shape = model.config, model.config.attention
     looked_up = [model.null, *(table.weight for table in (model.embed, model.places) if table)]
-    weights = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in looked_up)
-    if config.tied:
-        weights += model.embed.weight.numel()
-    return 6 * weights + 12 * config.depth * shape.heads * shape.head_width * config.context
+    multiplied = [p for p in model.parameters() if not any(p is table for table in looked_up)]
+    multiplied += [model.embed.weight] if config.tied else []
+    spent = sum((6 if p.requires_grad else 4) * p.numel() for p in multiplied)
+    return spent + 12 * config.depth * shape.heads * shape.head_width * config.context
 
 
 def utilisation(flops: float, device: torch.device) -> float | None:

@@ -68,7 +68,8 @@ def test_a_merged_model_computes_the_same_and_has_the_names_of_its_base(model):
 
 def test_an_adapter_adds_its_product_times_alpha_over_rank_to_its_part_alone():
     plain = torch.nn.Linear(5, 7, bias=False)
-    adapted = AdaptedLinear(plain, {"q": 3, "k": 2, "v": 2}, LoRA(rank=2, alpha=6.0, targets=("k",)))
+    lora = LoRA(rank=2, alpha=6.0, targets=("k",))
+    adapted = AdaptedLinear(plain, {"q": 3, "k": 2, "v": 2}, lora)
     torch.nn.init.normal_(adapted.adapters["k"].up)
     x = torch.randn(4, 5)
     added = adapted(x) - plain(x)
@@ -100,5 +101,5 @@ def test_an_option_that_makes_no_sense_is_refused(options, reason):
 
 
 def test_a_part_that_a_model_has_not_is_refused():
-    with pytest.raises(ValueError, match="targets has gate but a block.*relu2"):
+    with pytest.raises(ValueError, match=r"targets has gate but a block.*relu2"):
         adapt(TextModel(CONFIGS["unison"]), LoRA(targets=("q", "gate")))
