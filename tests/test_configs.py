@@ -14,7 +14,6 @@ from core.sweep.space import combinations, read_space, to_yaml
 from core.train_cli import TrainCLI
 from text.conversations import conversations
 from text.tokenizer import TextTokenizer
-from text.tokens import tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = sorted((ROOT / "configs" / "spaces").glob("*.yaml"))
