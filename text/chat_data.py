@@ -121,7 +121,8 @@ class ChatData(TextData):
     @classmethod
     def link(cls, config: Any) -> None:
         """Link the shape of the model that is tuned; without one, the size of the vocabulary."""
-        shape = _shape_of(config.init) if config.init else {}
+        start = config.resume or config.init
+        shape = _shape_of(start) if start else {}
         config.model.model.update(Namespace(shape))
         super().link(config)
         config.model.model.update(Namespace(shape))  # a table may be larger than the tokenizer

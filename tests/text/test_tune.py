@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.checkpoint import load_module, read_checkpoint
+from core.checkpoint import AtomicCheckpointIO, describe, load_module, read_checkpoint
 from core.cli import guard
 from core.splits import write_splits
 from core.train_cli import train
@@ -20,6 +20,7 @@ from text.chat_template import Message
 from text.conversations import conversations
 from text.data import TextData
 from text.lora import join, load, save
+from text.model import TextConfig
 from text.module import TextModule
 from text.tokens import tokens
 from text.tune import TuneCLI
@@ -209,3 +210,27 @@ def test_a_model_overfits_a_few_answers_and_gives_them_greedily(desk, tmp_path):
         assert answers(module.net, module.codec.tokenizer, [one], max_tokens=8) == [answer]
     right = [f"{n}" * (n % 3 + 1) == answer for n, answer in enumerate(given)]
     assert np.mean(right) > 0.2
+
+
+def test_a_table_larger_than_the_tokenizer_is_tuned_and_resumed(desk, tmp_path):
+    """As models of others have it, whose tables are rounded up."""
+    torch.manual_seed(0)
+    codec = load_module(desk / "base" / "last.ckpt", TextModule).codec.tokenizer
+    rows = len(codec) + 7
+    module = TextModule(TextConfig(16, 1, 2, context=32, vocabulary=rows, prefix=0))
+    module.codec.use(codec)
+    held = {"state_dict": module.state_dict(), "unison": describe(module)}
+    AtomicCheckpointIO().save_checkpoint(held, tmp_path / "larger.ckpt")
+    run = tmp_path / "run"
+    tune(desk, run, f"--init={tmp_path / 'larger.ckpt'}", "--trainer.max_steps=1", init=False)
+    shape = [f"--config={run / 'config.yaml'}", f"--resume={run / 'last.ckpt'}"]
+    tune(desk, run, *shape, "--trainer.max_steps=2", init=False)
+    assert read(run)["global_step"] == 2
+    assert load_module(run / "last.ckpt", TextModule).net.config.vocabulary == rows
+
+
+def test_a_model_with_condition_tokens_is_refused_in_one_line(desk, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tune(desk, tmp_path, "--model.model.prefix=2", "--model.model.context=32", init=False)
+    assert stop.value.code == 2
+    assert "the model has 2 condition tokens" in capsys.readouterr().err
