@@ -7,25 +7,22 @@ python -m text.generate --checkpoint runs/text/last.ckpt --chat true
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-import torch
 
 from core.checkpoint import load_module
 from core.cli import command
 from core.embeddings import read_embeddings
 from core.files import new_folder
+from text.compiled import CompiledStep
 from text.continuation import Author
 from text.files import read_prompts, write_text
 from text.module import TextModule
-from text.packing import pack, to_int8
+from text.packing import DType, Quantisation, prepared
 from text.sampling import TextOptions
 from text.terminal import continue_texts, converse
 from text.writing import Alphabet
 
-DTypes = Literal["float32", "bfloat16"]
-Quantisation = Literal["int8"]
 LISTS = ("--prompt", "--stop")
 """Options of several values."""
 
@@ -42,8 +39,9 @@ def generate(
     count: int | None = None,
     seed: int = 0,
     batch: int = 16,
-    dtype: DTypes = "float32",
+    dtype: DType = "float32",
     quantise: Quantisation | None = None,
+    compile: bool = False,
     draft: str | None = None,
     ahead: int = 4,
     options: TextOptions = TextOptions(),
@@ -64,6 +62,7 @@ def generate(
         batch: Texts of prompts that are written side by side; it changes none of them.
         dtype: Type of weights and activations, with prompts or a chat.
         quantise: Weights in eight bits, with prompts or a chat.
+        compile: Compile the model's step, with prompts or a chat; it takes a minute or two.
         draft: Checkpoint of a smaller model of the same tokenizer that writes ahead, with prompts
             or a chat; what is written has the same distribution.
         ahead: Tokens that it writes ahead.
@@ -71,51 +70,48 @@ def generate(
     """
     module = load_module(checkpoint, TextModule)
     texts = [*prompt, *(read_prompts(prompts) if prompts else ())]
-    if texts or chat:
-        if embedding is not None:
-            raise ValueError("--embedding is for captions, without a prompt; leave one out")
-        texts, each = [text for text in texts for _ in range(count or 1)], seed
-        rows = 1 if draft or chat else min(batch, len(texts))
-        author = build_author(module, rows, dtype, quantise, draft, ahead)
-        if chat:
-            converse(author, options, seed, stop, system)
-            return
-        seeds = range(each, each + len(texts))
-        written = continue_texts(author, texts, options, seeds, stop, rows)
-    else:
-        _check_unused(dtype != "float32", quantise, draft, stop)
+    _check(texts, chat, embedding, {"--dtype": dtype != "float32", "--quantise": quantise,
+                                    "--compile": compile, "--draft": draft, "--stop": stop})  # fmt: skip
+    if not (texts or chat):
         count = 8 if count is None else count
         cond = read_embeddings(embedding, count, module.cond_dim) if embedding else None
         written = module.generate(cond, options, seeds=range(seed, seed + count))
         print("\n".join(written))
+    else:
+        texts = [text for text in texts for _ in range(count or 1)]
+        rows = 1 if draft or chat else min(batch, len(texts))
+        author = build_author(module, rows, dtype, quantise, compile)
+        if draft is not None:
+            author = join(author, draft, ahead, dtype)
+        if chat:
+            converse(author, options, seed, stop, system)
+            return
+        seeds = range(seed, seed + len(texts))
+        written = continue_texts(author, texts, options, seeds, stop, rows)
     if out is not None:
-        with new_folder(Path(out)) as folder:
-            for i, text in enumerate(written):
-                write_text(folder / f"{seed + i}.txt", text)
+        _write(Path(out), written, seed)
 
 
 def build_author(
-    module: TextModule,
-    rows: int,
-    dtype: DTypes = "float32",
-    quantise: Quantisation | None = None,
-    draft: str | None = None,
-    ahead: int = 4,
+    module: TextModule, rows: int, dtype: DType, quantise: Quantisation | None, compile: bool
 ) -> Author:
     """Return who goes on with so many texts side by side, made ready for it."""
     tokenizer = module.codec.tokenizer
-    small = None
-    if draft is not None:
-        other = load_module(draft, TextModule)
-        if other.codec.tokenizer.digest != tokenizer.digest:
-            raise ValueError(
-                f"the draft {draft} has tokenizer {other.codec.tokenizer.digest[:12]} but the model"
-                f" has {tokenizer.digest[:12]}; draft with a model of the same tokenizer"
-            )
-        small = pack(other.net.to(getattr(torch, dtype)), 1)
-    net = module.net.to(getattr(torch, dtype))
-    net = to_int8(net) if quantise else pack(net, rows)
-    return Author(net, tokenizer, Alphabet.of(tokenizer), draft=small, ahead=ahead)
+    net = prepared(module.net, rows, dtype, quantise)
+    step = CompiledStep(net) if compile else None
+    return Author(net, tokenizer, Alphabet.of(tokenizer), step)
+
+
+def join(author: Author, draft: str, ahead: int, dtype: DType) -> Author:
+    """Return an author for whom a smaller model, of a checkpoint, writes ahead."""
+    other = load_module(draft, TextModule)
+    ours, theirs = author.tokenizer.digest, other.codec.tokenizer.digest
+    if ours != theirs:
+        raise ValueError(
+            f"the draft {draft} has tokenizer {theirs[:12]} but the model has {ours[:12]}; draft"
+            " with a model of the same tokenizer"
+        )
+    return replace(author, draft=prepared(other.net, 1, dtype), ahead=ahead)
 
 
 def listed(argv: Sequence[str], options: Sequence[str] = LISTS) -> list[str]:
@@ -136,12 +132,28 @@ def listed(argv: Sequence[str], options: Sequence[str] = LISTS) -> list[str]:
     return found
 
 
-def _check_unused(*given: object) -> None:
-    if any(given):
+def _check(
+    texts: Sequence[str], chat: bool, embedding: str | None, given: dict[str, object]
+) -> None:
+    """Raise if options are given that would be ignored."""
+    if texts or chat:
+        if embedding is not None:
+            raise ValueError("--embedding is for captions, without a prompt; leave one out")
+        if given["--compile"] and given["--draft"]:
+            raise ValueError("--compile does nothing with a --draft; leave one out")
+        return
+    unused = [name for name, value in given.items() if value]
+    if unused:
         raise ValueError(
-            "--dtype, --quantise, --draft and --stop go with --prompt, --prompts or --chat; leave"
-            " them out"
+            f"{', '.join(unused)} would be ignored without --prompt, --prompts or --chat; give one"
+            " of these"
         )
+
+
+def _write(path: Path, texts: Sequence[str], seed: int) -> None:
+    with new_folder(path) as folder:
+        for i, text in enumerate(texts):
+            write_text(folder / f"{seed + i}.txt", text)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,44 @@
 For inference on a CPU. Measured on two cores (AMD EPYC, AVX-512, torch 2.11): LOG.md.
 """
 
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
 import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
 from text.model import TextModel
 
+DType = Literal["float32", "bfloat16"]
+Quantisation = Literal["int8"]
 STEPS = 127
 """Steps of an eight-bit number to either side of zero."""
 REST = 2 * STEPS
 """How many times finer the second digit of an activation is than the first."""
+LARGE = 250_000
+"""Weights of a matrix from which on a layout of its own pays."""
+_KEPT: list[Callable[[Tensor], Tensor]] = []  # compiled graphs cannot hold packed weights: a number
+
+
+_LIBRARY = torch.library.Library("unison", "DEF")
+_LIBRARY.define("packed(Tensor x, int number, int features) -> Tensor")
+_LIBRARY.impl("packed", lambda x, number, features: _KEPT[number](x), "CPU")
+torch.library.register_fake(
+    "unison::packed", lambda x, number, features: x.new_empty((*x.shape[:-1], features))
+)
+
+
+def _packed(x: Tensor, number: int, features: int) -> Tensor:
+    """Multiply rows by packed weights."""
+    if torch.compiler.is_compiling():
+        return torch.ops.unison.packed(x, number, features)
+    return _KEPT[number](x)
+
+
+def _keep(multiply: Callable[[Tensor], Tensor]) -> int:
+    _KEPT.append(multiply)
+    return len(_KEPT) - 1
 
 
 class PackedLinear(nn.Module):
@@ -24,13 +52,16 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | None, rows: int):
         super().__init__()
-        self.bias = None if bias is None else bias.detach()
+        self.features, self.bias = len(weight), None if bias is None else bias.detach()
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), rows)
-        self.packed = (packed,)  # in a tuple, as its layout cannot be saved or moved
+        self.number = _keep(
+            lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+        )
 
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         """Multiply, and add the bias."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed[0], self.bias, "none", [], "")
+        out = _packed(x, self.number, self.features)
+        return out if self.bias is None else out + self.bias
 
 
 class Int8Linear(nn.Module):
@@ -47,8 +78,10 @@ class Int8Linear(nn.Module):
         values, scale = quantised(weight)
         zeros = torch.zeros(len(scale), dtype=torch.long)
         table = torch._make_per_channel_quantized_tensor(values, scale.double(), zeros, 0)
-        self.packed = torch.ops.quantized.linear_prepack(table, None)
-        self.bias = None if bias is None else bias.detach()
+        packed = torch.ops.quantized.linear_prepack(table, None)
+        multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        self.number = _keep(lambda digits: multiply(digits, 1 / STEPS, STEPS + 1, packed))
+        self.features, self.bias = len(weight), None if bias is None else bias.detach()
 
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         """Multiply, and add the bias; the result has the type of `x`."""
@@ -56,13 +89,9 @@ class Int8Linear(nn.Module):
         most = rows.abs().amax(-1, keepdim=True).clamp_min(1e-30)
         steps = rows * (STEPS / most)
         coarse = steps.round()
-        fine = ((steps - coarse) * REST).round_()
-        digits = torch.cat([coarse, fine]).mul_(1 / STEPS)
-        products = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            digits, 1 / STEPS, STEPS + 1, self.packed
-        )
-        high, low = products.chunk(2)
-        out = torch.add(high, low, alpha=1 / REST).mul_(most)
+        digits = torch.cat([coarse, (steps - coarse) * REST]) * (1 / STEPS)
+        high, low = _packed(digits, self.number, self.features).chunk(2)
+        out = torch.add(high, low, alpha=1 / REST) * most
         out = out if self.bias is None else out + self.bias
         return out.to(x.dtype).unflatten(0, x.shape[:-1])
 
@@ -88,29 +117,44 @@ def quantised(weight: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Float[
     return (weight / scale[:, None]).round().to(torch.int8), scale
 
 
+def prepared(
+    model: TextModel, rows: int, dtype: DType = "float32", quantise: Quantisation | None = None
+) -> TextModel:
+    """Make a model ready for steps of this many rows; it can be used for nothing else."""
+    model = model.to(getattr(torch, dtype))
+    return to_int8(model) if quantise == "int8" else pack(model, rows)
+
+
 def pack(model: TextModel, rows: int) -> TextModel:
     """Lay out a model's weights for steps of this many rows; it can be used for nothing else."""
     head = model.embed.weight if model.head is None else model.head.weight
-    _replace(model.blocks, lambda part: PackedLinear(part.weight, part.bias, rows))
-    model.head = PackedLinear(head, None, rows)
+    parts = cast(Any, model)  # of another type than it was made of
+    _replace(model.blocks, lambda part: _packed_if_large(part, rows))
+    if head.numel() >= LARGE and head.device.type == "cpu":
+        parts.head = PackedLinear(head, None, rows)
     return model
 
 
 def to_int8(model: TextModel) -> TextModel:
     """Put a model's matrices and embeddings into eight bits; it can be used for nothing else."""
-    table = model.embed.weight
+    table, parts = model.embed.weight, cast(Any, model)  # parts of other types than it was made of
     head = table if model.head is None else model.head.weight
     _replace(model.blocks, lambda part: Int8Linear(part.weight, part.bias))
-    model.embed, model.head = Int8Embedding(table), Int8Linear(head, None)
+    parts.embed, parts.head = Int8Embedding(table), Int8Linear(head, None)
     return model
 
 
-def _replace(parent: nn.Module, make) -> None:
+def _replace(parent: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
     for name, part in parent.named_children():
         if isinstance(part, nn.Linear):
             setattr(parent, name, make(part))
         else:
             _replace(part, make)
+
+
+def _packed_if_large(part: nn.Linear, rows: int) -> nn.Module:
+    large = part.weight.numel() >= LARGE and part.weight.device.type == "cpu"
+    return PackedLinear(part.weight, part.bias, rows) if large else part
 
 
 def _check_cpu(weight: Tensor) -> None:
