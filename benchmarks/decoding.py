@@ -2,9 +2,9 @@
 
     python -m benchmarks.decoding --sizes 0.8M 10M --batches 1 16 --out docs/decoding.json
 
-Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after their
-logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
---compiled true, both with a compiled step. Needs `pip install -e ".[test]"`.
+Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after
+their logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
+--compiled true, with a compiled forward pass; the last column is over the better of the two. Needs `pip install -e ".[test]"`.
 """
 
 import copy
@@ -32,7 +32,7 @@ from text.sampling import TextOptions
 from text.writing import Alphabet, Step, Writing
 
 GREEDY = TextOptions(temperature=0.0)
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "0.8M": {"width": 128, "depth": 4, "heads": 4, "vocabulary": 96},
     "10M": {"width": 320, "depth": 8, "heads": 5, "vocabulary": 512},
     "124M": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 50_304},
@@ -117,12 +117,12 @@ def their_model(net: TextModel) -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config, shape = net.config, net.config.attention
-    hidden = net.blocks[0].mlp.out.in_features  # pyright: ignore
+    mlp: Any = net.blocks[0].mlp
     theirs = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=config.vocabulary,
             hidden_size=config.width,
-            intermediate_size=hidden,
+            intermediate_size=mlp.out.in_features,
             num_hidden_layers=config.depth,
             num_attention_heads=shape.heads,
             num_key_value_heads=shape.kv_heads,

@@ -1,6 +1,7 @@
 """A model's step as one compiled graph: the operations between matrices are fused."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,18 +22,16 @@ class CompiledStep:
     def __init__(self, model: TextModel):
         self.model = model
         self._run = torch.compile(self._step, dynamic=True, fullgraph=True)
+        self._memory: Memory | None = None
+        self._arguments: tuple[Any, ...] = ()
 
     def __call__(self, ids: Int[Tensor, "B"], memory: Memory) -> Float[Tensor, "B V"]:
         """Read one more token a row and return the logits of the next."""
-        keys = [cache.keys for cache in memory.caches]
-        values = [cache.values for cache in memory.caches]
-        turns = None if memory.rotation is None else (memory.rotation.cos, memory.rotation.sin)
-        filled = (memory.padding, memory.visible)
-        for tensor in (ids, *keys, *values, *(turns or ()), *filled):
-            if tensor is not None:
-                torch._dynamo.mark_static(tensor)
+        if memory is not self._memory:
+            self._arguments, self._memory = _arguments(memory), memory
+        torch._dynamo.mark_static(ids)
         with torch.no_grad():
-            logits = self._run(ids, memory.length, keys, values, turns, filled)
+            logits = self._run(ids, memory.length, *self._arguments)
         for cache in memory.caches:
             cache.length += 1
         return logits
@@ -48,4 +47,18 @@ class CompiledStep:
     ) -> Float[Tensor, "B V"]:
         caches = [KVCache(k, v, length) for k, v in zip(keys, values, strict=True)]
         rotation = None if turns is None else Rotation(*turns)
-        return self.model.step(ids, Memory(caches, rotation, self.model.config.prefix, *filled))
+        config = self.model.config
+        last = config.prefix + config.context - 1
+        return self.model.step(ids, Memory(caches, rotation, config.prefix, last, *filled))
+
+
+def _arguments(memory: Memory) -> tuple[Any, ...]:
+    """Return a memory as a graph takes it: tensors, of sizes that never change."""
+    keys = [cache.keys for cache in memory.caches]
+    values = [cache.values for cache in memory.caches]
+    turns = None if memory.rotation is None else (memory.rotation.cos, memory.rotation.sin)
+    filled = (memory.padding, memory.visible)
+    for tensor in (*keys, *values, *(turns or ()), *filled):
+        if tensor is not None:
+            torch._dynamo.mark_static(tensor)
+    return keys, values, turns, filled

@@ -70,8 +70,10 @@ def generate(
     """
     module = load_module(checkpoint, TextModule)
     texts = [*prompt, *(read_prompts(prompts) if prompts else ())]
-    _check(texts, chat, embedding, {"--dtype": dtype != "float32", "--quantise": quantise,
-                                    "--compile": compile, "--draft": draft, "--stop": stop})  # fmt: skip
+    _check(texts, chat, embedding, {
+        "--dtype": dtype != "float32", "--quantise": quantise, "--compile": compile,
+        "--draft": draft, "--stop": stop,
+    })  # fmt: skip
     if not (texts or chat):
         count = 8 if count is None else count
         cond = read_embeddings(embedding, count, module.cond_dim) if embedding else None

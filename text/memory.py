@@ -22,6 +22,8 @@ class Memory:
     """Of every position, the prefix's first; None for learned positions."""
     prefix: int
     """Slots of the prefix."""
+    last: int
+    """The last place that a model knows: texts of full contexts stand there beside longer ones."""
     padding: Int[Tensor, "B"] | None = None
     """Empty slots of each row; None where no row has any."""
     visible: Bool[Tensor, "B L"] | None = None
@@ -50,7 +52,9 @@ class Memory:
     def places(self, tokens: int, device: torch.device) -> Int[Tensor, "*#B T"]:
         """Return the numbers, from the prefix on, of tokens that are read next."""
         slots = torch.arange(self.length, self.length + tokens, device=device)
-        return slots if self.padding is None else (slots - self.padding[:, None]).clamp_(min=0)
+        if self.padding is None:
+            return slots
+        return (slots - self.padding[:, None]).clamp_(0, self.last)
 
     def turn(self, tokens: int) -> Rotation:
         """Return the rotation of tokens that are read next."""

@@ -204,7 +204,8 @@ class TextModel(nn.Module):
         if self.places is None:
             positions = torch.arange(slots, device=prefix.device) - self.config.prefix
             rotation = self._rotation(positions)
-        memory = Memory(caches, rotation, self.config.prefix)
+        last = self.config.prefix + self.config.context - 1
+        memory = Memory(caches, rotation, self.config.prefix, last)
         if self.config.prefix:
             self._run(prefix, memory)
         return memory

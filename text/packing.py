@@ -99,6 +99,9 @@ class Int8Linear(nn.Module):
 class Int8Embedding(nn.Module):
     """A table of embeddings in eight bits, one scale a row."""
 
+    values: Tensor
+    scale: Tensor
+
     def __init__(self, weight: Float[Tensor, "V D"]):
         super().__init__()
         values, scale = quantised(weight)

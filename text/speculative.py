@@ -1,4 +1,4 @@
-"""Speculative decoding: a small model writes ahead, the large one reads it all at once and corrects.
+"""Speculative decoding: a small model writes ahead, the large one reads it at once and corrects.
 
 What is written has the large model's distribution exactly.
 

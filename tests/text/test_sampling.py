@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from core.noise import seeds_tensor, uniform
 from text.model import TextConfig, TextModel
-from text.sampling import TextOptions, pick
+from text.sampling import TextOptions, penalise, pick, probabilities
 from text.tokenizer import BOS, EOS
 from text.writing import Alphabet, write
 
@@ -85,6 +85,10 @@ def test_draws_follow_the_probabilities():
         (TextOptions(top_p=0.5), {0}),
         (TextOptions(top_p=0.51), {0, 2}),
         (TextOptions(top_p=1.0), {0, 1, 2}),
+        (TextOptions(top_p=None), {0, 1, 2}),
+        (TextOptions(top_p=None, min_p=0.5), {0, 2}),
+        (TextOptions(top_p=None, min_p=0.7), {0}),
+        (TextOptions(top_k=2, top_p=0.6), {0}),
     ],
 )
 def test_the_options_bound_what_can_be_drawn(options: TextOptions, possible: set[int]):
@@ -95,7 +99,15 @@ def test_the_options_bound_what_can_be_drawn(options: TextOptions, possible: set
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 1.5}, {"guidance": -1.0}, {"max_tokens": 0}],
+    [
+        {"temperature": -1.0},
+        {"top_k": 0},
+        {"top_p": 1.5},
+        {"min_p": 0.0},
+        {"repetition_penalty": 0.0},
+        {"guidance": -1.0},
+        {"max_tokens": 0},
+    ],
 )
 def test_nonsense_options_are_errors(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -105,3 +117,75 @@ def test_nonsense_options_are_errors(wrong: dict):
 def test_max_tokens_bounds_the_length():
     ids = write(model(), None, TextOptions(max_tokens=4), seeds_tensor(range(32)), FIFTY)
     assert ids.shape[1] == 4
+
+
+def theirs(logits: torch.Tensor, seen: list[list[int]], options: TextOptions) -> torch.Tensor:
+    """Return the distribution that `transformers` samples from under the same options."""
+    from transformers import LogitsProcessorList
+    from transformers.generation import logits_process as process
+
+    chain = [process.RepetitionPenaltyLogitsProcessor(options.repetition_penalty)]
+    chain.append(process.TemperatureLogitsWarper(options.temperature))
+    if options.top_k is not None:
+        chain.append(process.TopKLogitsWarper(options.top_k))
+    if options.top_p is not None:
+        chain.append(process.TopPLogitsWarper(options.top_p))
+    if options.min_p is not None:
+        chain.append(process.MinPLogitsWarper(options.min_p))
+    return LogitsProcessorList(chain)(torch.tensor(seen), logits.clone()).softmax(-1)
+
+
+@pytest.mark.parametrize("vocabulary", [50, 5000])
+@pytest.mark.parametrize(
+    "options",
+    [
+        TextOptions(top_p=None),
+        TextOptions(temperature=0.7, top_p=None),
+        TextOptions(top_k=5, top_p=None),
+        TextOptions(top_p=0.8),
+        TextOptions(temperature=1.3, top_k=7, top_p=0.6),
+        TextOptions(top_p=None, min_p=0.1),
+        TextOptions(temperature=0.8, top_k=20, top_p=0.9, min_p=0.05, repetition_penalty=1.3),
+        TextOptions(top_p=None, repetition_penalty=0.7),
+    ],
+    ids=str,
+)
+def test_the_distribution_is_that_of_transformers(options, vocabulary):
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(6, vocabulary)
+    seen = [[row, row + 7, row + 20] for row in range(6)]
+    mask = torch.zeros(6, vocabulary, dtype=torch.bool)
+    mask.scatter_(1, torch.tensor(seen), True)
+    penalised = penalise(logits, mask, options.repetition_penalty)
+    ours = probabilities(penalised, options)
+    torch.testing.assert_close(ours, theirs(logits, seen, options), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [TextOptions(), TextOptions(top_p=None), TextOptions(top_k=3), TextOptions(min_p=0.2)],
+    ids=str,
+)
+def test_what_is_picked_follows_the_probabilities(options):
+    logits = torch.tensor([0.4, -1.0, 0.9, 0.1, -3.0]).expand(20_000, 5)
+    draws = uniform(seeds_tensor(range(20_000)))
+    share = F.one_hot(pick(logits, draws, options), 5).float().mean(0)
+    torch.testing.assert_close(share, probabilities(logits[:1], options)[0], atol=0.02, rtol=0)
+
+
+def test_a_large_vocabulary_is_picked_from_as_if_it_were_sorted_whole(monkeypatch):
+    from text import sampling
+
+    torch.manual_seed(0)
+    flat, steep = torch.randn(4, 5000), 6 * torch.randn(4, 5000)
+    draws = torch.tensor([0.01, 0.4, 0.8, 0.999])
+    quick = [pick(logits, draws, TextOptions(top_p=0.9)) for logits in (flat, steep)]
+    monkeypatch.setattr(sampling, "FEW", 5000)
+    whole = [pick(logits, draws, TextOptions(top_p=0.9)) for logits in (flat, steep)]
+    assert [q.tolist() for q in quick] == [w.tolist() for w in whole]
+
+
+def test_the_coldest_choice_is_the_likeliest_token_however_close_the_next():
+    logits = torch.tensor([[1.0, 1.0 + 1e-6]])
+    for draw in (0.01, 0.99):
+        assert pick(logits, torch.tensor([draw]), TextOptions(temperature=0.0)).item() == 1
