@@ -4,7 +4,8 @@
 
 Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after
 their logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
---compiled true, with a compiled forward pass; the last column is over the better of the two. Needs `pip install -e ".[test]"`.
+--compiled true, with a compiled forward pass; the last column is over the better of the two. Needs
+`pip install -e ".[test]"`.
 """
 
 import copy

@@ -100,6 +100,7 @@ def test_a_quick_command_runs(line, desk, tiny_world, monkeypatch):
     (desk / "data" / "world").symlink_to(tiny_world)
     shutil.copytree(FIXTURES, desk / "my_files")
     shutil.copy(FIXTURES / "seven.wav", desk / "my_files" / "four.wav")
+    shutil.copy(FIXTURES / "four.txt", desk / "my_files" / "input.txt")
     run(line, monkeypatch)
     written = {path.name for path in desk.rglob("*")}
     assert "manifest.json" in written or "last.ckpt" in written
