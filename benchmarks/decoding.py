@@ -4,8 +4,8 @@
 
 Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after
 their logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
---compiled true, with a compiled forward pass; the last column is over the better of the two. Needs
-`pip install -e ".[test]"`.
+--compiled true, with a compiled forward pass; the last column is over the better of the two.
+Needs `pip install -e ".[test]"`.
 """
 
 import copy
@@ -28,7 +28,7 @@ from core.files import new_file
 from core.noise import seeds_tensor
 from text.compiled import CompiledStep
 from text.model import TextConfig, TextModel
-from text.packing import pack, to_int8
+from text.packing import prepared
 from text.sampling import TextOptions
 from text.writing import Alphabet, Step, Writing
 
@@ -183,7 +183,9 @@ def systems(
 ) -> dict[str, Run]:
     """Return what is to be timed, by name."""
     ids = _prompts(batch, prompt, net.config.vocabulary)
-    packed, eight = pack(copy.deepcopy(net), batch), to_int8(copy.deepcopy(net))
+    dtype: Any = str(net.embed.weight.dtype).removeprefix("torch.")
+    packed = prepared(copy.deepcopy(net), batch, dtype)
+    eight = prepared(copy.deepcopy(net), batch, dtype, "int8")
     runs: dict[str, Run] = {
         "transformers": lambda: their_tokens(theirs, ids, tokens),
         "ours": lambda: our_tokens(packed, ids, tokens),

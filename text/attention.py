@@ -100,7 +100,9 @@ class CausalAttention(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             kind = self.q_norm.weight.dtype  # under autocast wider than the heads'
             q, k = self.q_norm(q.to(kind)), self.k_norm(k.to(kind))
-        if rotation is not None:
+        if rotation is not None and cache is not None:  # of few tokens calls are what takes time
+            q, k = rotation(torch.cat([q, k], dim=1)).split([q.shape[1], k.shape[1]], dim=1)
+        elif rotation is not None:
             q, k = rotation(q), rotation(k)
         if cache is not None:
             k, v = cache.append(k.to(cache.keys.dtype), v.to(cache.values.dtype))

@@ -32,6 +32,10 @@ class Continuation:
     """Tokens that were written, an end among them."""
     ending: Ending
     """Why it ended."""
+    drafted: int = 0
+    """Tokens that a smaller model wrote ahead."""
+    stood: int = 0
+    """Those of them that stand in the text."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def go_on(
                     writing.end(i)
     for i, row in enumerate(rows):
         tell(i, row.close())
-    return [Continuation(row.stream.text, row.tokens, row.ending) for row in rows]
+    ahead = (writing.drafted, writing.stood) if isinstance(writing, Speculation) else (0, 0)
+    return [Continuation(row.stream.text, row.tokens, row.ending, *ahead) for row in rows]
 
 
 @dataclass

@@ -35,7 +35,7 @@ def continue_texts(
             for text, seed, made in zip(texts[part], seeds[part], found, strict=True):
                 _print(f"--- {seed}\n{text}{made.text}\n")
         for seed, made in zip(seeds[part], found, strict=True):
-            _say_full(author, made, f"text {seed}")
+            _say_how(author, made, f"text {seed}")
         whole += [a + b.text for a, b in zip(texts[part], found, strict=True)]
     return whole
 
@@ -97,14 +97,18 @@ def _answer(
         print(f"(the first {len(turns) - kept} turns do not fit any more)", file=sys.stderr)
     (made,) = go_on(author, [ids], options, [seed], stop, lambda _, piece: _print(piece))
     _print("\n")
-    _say_full(author, made, "the answer")
+    _say_how(author, made, "the answer")
     return made.text
 
 
-def _say_full(author: Author, made: Continuation, name: str) -> None:
+def _say_how(author: Author, made: Continuation, name: str) -> None:
+    """Say what a text does not show: that it had to end, and how well it was drafted."""
     if made.ending == "context":
         full = f"the context of {author.net.config.context} tokens is full"
         print(f"({name} ends here: {full})", file=sys.stderr)
+    if made.drafted:
+        share = made.stood / made.drafted
+        print(f"({name}: {share:.0%} of {made.drafted} drafted tokens stood)", file=sys.stderr)
 
 
 def _typed() -> Iterable[str]:
