@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from text.chat import ChatTokens, Turn, render
+from text.chat import read_before_answering
+from text.chat_template import END, Message, chat_marks
 from text.continuation import Author, Continuation, go_on
 from text.sampling import TextOptions
 from text.writing import Alphabet
@@ -42,9 +43,9 @@ def continue_texts(
 
 def chat_author(author: Author) -> Author:
     """Return the author as one that answers: its answers end, and it speaks for nobody else."""
-    tokens = ChatTokens.of(author.tokenizer)
-    others = (tokens.system, tokens.user, tokens.assistant)
-    alphabet = Alphabet.of(author.tokenizer, also_ends=[tokens.end], also_silent=others)
+    marks = chat_marks(author.tokenizer)
+    others = [number for name, number in marks.items() if name != END]
+    alphabet = Alphabet.of(author.tokenizer, also_ends=[marks[END]], also_silent=others)
     return replace(author, alphabet=alphabet)
 
 
@@ -55,7 +56,7 @@ def converse(
     stop: Sequence[str] = (),
     system: str | None = None,
     lines: Iterable[str] | None = None,
-) -> list[Turn]:
+) -> list[Message]:
     """Answer line after line until there are no more, and return the conversation.
 
     Args:
@@ -67,34 +68,32 @@ def converse(
         lines: What the user says; by default what is typed.
     """
     author = chat_author(author)
-    turns = [] if system is None else [Turn("system", system)]
+    turns = [] if system is None else [Message("system", system)]
     for line in _typed() if lines is None else lines:
         if not line.strip():
             continue
-        turns.append(Turn("user", line.strip()))
+        turns.append(Message("user", line.strip()))
         answer = _answer(author, turns, options, seed, stop)
         if answer is None:
             turns.pop()
             continue
-        turns.append(Turn("assistant", answer))
+        turns.append(Message("assistant", answer))
         seed += 1
     return turns
 
 
 def _answer(
-    author: Author, turns: list[Turn], options: TextOptions, seed: int, stop: Sequence[str]
+    author: Author, turns: list[Message], options: TextOptions, seed: int, stop: Sequence[str]
 ) -> str | None:
     """Print and return an answer; None if the question was too long."""
     context = author.net.config.context
     try:
-        ids, kept = render(
-            author.tokenizer, author.alphabet.begin, turns, context - context // ROOM
-        )
+        ids, kept = read_before_answering(author.tokenizer, turns, context - context // ROOM)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
     if kept < len(turns):
-        print(f"(the first {len(turns) - kept} turns do not fit any more)", file=sys.stderr)
+        print(f"(the oldest {len(turns) - kept} turns do not fit any more)", file=sys.stderr)
     (made,) = go_on(author, [ids], options, [seed], stop, lambda _, piece: _print(piece))
     _print("\n")
     _say_how(author, made, "the answer")
