@@ -46,8 +46,8 @@ def _keep(multiply: Callable[[Tensor], Tensor]) -> int:
 class PackedLinear(nn.Module):
     """A linear layer whose weights lie as oneDNN reads them for this many rows.
 
-    torch lays them out anew at each call otherwise: with 16 rows of 768 by 50,304 in float32 that
-    was two thirds of the time.
+    torch lays them out anew at each call otherwise: with 16 rows, 768 channels and a vocabulary of
+    50,304 that was half of the time (LOG.md).
     """
 
     def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | None, rows: int):
@@ -156,8 +156,11 @@ def _replace(parent: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
 
 
 def _packed_if_large(part: nn.Linear, rows: int) -> nn.Module:
-    large = part.weight.numel() >= LARGE and part.weight.device.type == "cpu"
-    return PackedLinear(part.weight, part.bias, rows) if large else part
+    weight = part.weight
+    large = weight.numel() >= LARGE and weight.device.type == "cpu"
+    # One row of float32 waits for its weights from memory, however they lie.
+    pays = large and (rows > 1 or weight.dtype != torch.float32)
+    return PackedLinear(weight, part.bias, rows) if pays else part
 
 
 def _check_cpu(weight: Tensor) -> None:
