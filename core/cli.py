@@ -52,6 +52,26 @@ def plain_options(
     return options
 
 
+def quoted_lists(
+    argv: Sequence[str], lists: Sequence[str], *, alone: Sequence[str] = ()
+) -> list[str]:
+    """Rewrite options of several values as the parser takes them, whatever the values hold.
+
+    `--stop "END" "a, b"` becomes `--stop=["END", "a, b"]`; a single value of an option that may
+    stand alone stays as it is.
+    """
+    import json
+
+    words, options = list(argv), []
+    while words:
+        option, values = words.pop(0), []
+        while option in lists and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        plain = not values or (len(values) == 1 and option in alone)
+        options += [option, *values] if plain else [f"{option}={json.dumps(values)}"]
+    return options
+
+
 def positional(argv: Sequence[str], option: str) -> list[str]:
     """Let the word after a verb stand for an option: `verify runs` is `verify --path runs`."""
     words = list(argv)

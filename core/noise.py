@@ -40,6 +40,13 @@ def uniform(
     return (_bits(seeds, shape, stream).to(torch.float32) + 0.5) * 2.0**-23  # exact: 24 bits
 
 
+def uniform_streams(seeds: Int[Tensor, "B"], first: int, count: int) -> Float[Tensor, "S B"]:
+    """Draw what `uniform` gives of `count` streams, one value a seed, in a fraction of the time."""
+    streams = torch.arange(first, first + count, device=seeds.device)[:, None]
+    bits = _shift_right(_splitmix(mix(seeds, streams) + _GOLDEN), 41)
+    return (bits.to(torch.float32) + 0.5) * 2.0**-23
+
+
 def normal(
     seeds: Int[Tensor, "B"], shape: Sequence[int] = (), *, stream: int = 0
 ) -> Float[Tensor, "B *_"]:

@@ -5,10 +5,9 @@ python -m multimodal.shards folder --source my_files --out data/mine
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from core.cli import command
+from core.cli import command, quoted_lists
 from core.engine import EngineName
 from multimodal.digits import DigitSource
 from multimodal.speech import SpeechSource
@@ -88,19 +87,5 @@ def folder(
     report(out, build_folder(source, out, val_fraction, licence, runs_on))
 
 
-def plain_list(argv: Sequence[str], option: str) -> list[str]:
-    """Rewrite `--option a b` as the parser takes it: `--option=[a,b]`."""
-    if option not in argv:
-        return list(argv)
-    start = argv.index(option)
-    values = []
-    for word in argv[start + 1 :]:
-        if word.startswith("--"):
-            break
-        values.append(word)
-    listed = f"{option}=[{','.join(values)}]"
-    return [*argv[:start], listed, *argv[start + 1 + len(values) :]]
-
-
 if __name__ == "__main__":
-    command({"world": world, "folder": folder}, plain_list(sys.argv[1:], "--languages"))
+    command({"world": world, "folder": folder}, quoted_lists(sys.argv[1:], ["--languages"]))

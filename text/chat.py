@@ -1,9 +1,20 @@
-"""A conversation that goes on: what of it the model reads before it answers."""
+"""A conversation that goes on: who answers, and what of it they read before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from text.chat_template import Message, prompt
+from text.chat_template import END, Message, chat_marks, prompt
+from text.continuation import Author
 from text.tokenizer import TextTokenizer
+from text.writing import Alphabet
+
+
+def chat_author(author: Author) -> Author:
+    """Return the author as one that answers: its answers end, and it speaks for nobody else."""
+    marks = chat_marks(author.tokenizer)
+    others = [number for name, number in marks.items() if name != END]
+    alphabet = Alphabet.of(author.tokenizer, also_ends=[marks[END]], also_silent=others)
+    return replace(author, alphabet=alphabet)
 
 
 def read_before_answering(

@@ -185,18 +185,9 @@ class ChatData(TextData):
         """Return windows of the pretraining corpus."""
         assert self.replay is not None
         reader = ShardReader(below(self.replay.root, self.splits[split]), remote=self.remote)
-        codec = self.tokenizer
-        assert codec is not None
-        check_written_with(codec, reader.manifest.fields, self.replay.root)
-        return Windows(
-            reader,
-            context,
-            codec.bos,
-            apart=self.packing == "apart",
-            whole=split == "val",
-            keep=self.cache,
-            on_error=self.on_error,
-        )
+        assert self.tokenizer is not None
+        check_written_with(self.tokenizer, reader.manifest.fields, self.replay.root)
+        return self.windows_of(reader, split, context)
 
     def _order(self) -> dict[str, Any]:
         """What an epoch's order depends on."""

@@ -23,12 +23,11 @@ from core.splits import SPLITS
 from text.best_fit import best_fit
 from text.chat_template import Told, chat_marks, read_line, tell
 from text.tokenizer import TextTokenizer
-from text.tokenizer_files import read_tokenizer, write_tokenizer
+from text.tokenizer_files import TOKENIZER, read_tokenizer, write_tokenizer
 from text.windows import IGNORE
 
 ROW = "row.npy"
 """Of a sample: tokens, targets and the number of each token's conversation, int32 [3, T]."""
-TOKENIZER = "tokenizer.json"
 TOO_LONG = "longer than the context"
 
 

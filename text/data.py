@@ -11,10 +11,8 @@ from core.samples import Fields, Selection
 from core.shards import ShardReader
 from core.storage import below, folder_at
 from text.tokenizer import TextTokenizer
-from text.tokenizer_files import check_written_with
+from text.tokenizer_files import TOKENIZER, check_written_with
 from text.windows import MEMBER, Shifted, Windows
-
-TOKENIZER = "tokenizer.json"
 
 
 class TextData(ShardData):
@@ -76,10 +74,16 @@ class TextData(ShardData):
         """Return windows of token shards, and the samples of others."""
         if MEMBER not in reader.manifest.members:
             return super().samples_of(reader, split)
+        return self.windows_of(reader, split, self.context)
+
+    def windows_of(
+        self, reader: ShardReader, split: Literal["train", "val"], context: int
+    ) -> Windows:
+        """Return windows of token shards, of training or the whole of a split."""
         assert self.tokenizer is not None
         return Windows(
             reader,
-            self.context,
+            context,
             self.tokenizer.bos,
             apart=self.packing == "apart",
             whole=split == "val",

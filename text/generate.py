@@ -4,14 +4,13 @@ python -m text.generate --checkpoint runs/text/last.ckpt --prompt "ROMEO:" --cou
 python -m text.generate --checkpoint runs/text/last.ckpt --chat true
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from core.checkpoint import load_module
-from core.cli import command
+from core.cli import command, quoted_lists
 from core.embeddings import read_embeddings
 from core.files import new_folder
 from text.compiled import CompiledStep
@@ -116,24 +115,6 @@ def join(author: Author, draft: str, ahead: int, dtype: DType) -> Author:
     return replace(author, draft=prepared(other.net, 1, dtype), ahead=ahead)
 
 
-def listed(argv: Sequence[str], options: Sequence[str] = LISTS) -> list[str]:
-    """Rewrite options of several values as the parser takes them, whatever the values hold.
-
-    `--stop "END" "a, b"` becomes `--stop=["END", "a, b"]`.
-    """
-    words, found = list(argv), []
-    while words:
-        word = words.pop(0)
-        if word not in options:
-            found.append(word)
-            continue
-        values = []
-        while words and not words[0].startswith("--"):
-            values.append(words.pop(0))
-        found.append(f"{word}={json.dumps(values)}")
-    return found
-
-
 def _check(
     texts: Sequence[str], chat: bool, embedding: str | None, given: dict[str, object]
 ) -> None:
@@ -159,4 +140,4 @@ def _write(path: Path, texts: Sequence[str], seed: int) -> None:
 
 
 if __name__ == "__main__":
-    command(generate, listed(sys.argv[1:]))
+    command(generate, quoted_lists(sys.argv[1:], LISTS))

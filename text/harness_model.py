@@ -9,20 +9,21 @@ The module is what `core.checkpoint.load_module` returns of a text model.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 from tqdm import tqdm
 
-from core.noise import seeds_tensor, uniform
+from text.continuation import Author, go_on
 from text.module import TextModule
-from text.sampling import TextOptions, pick
+from text.sampling import TextOptions
+from text.writing import Alphabet
 
 LONGEST = 256
 """Tokens that are written where a task does not say."""
@@ -81,6 +82,7 @@ class HarnessModel(TemplateLM):
             raise ValueError("the model writes under a condition; a language model is needed")
         self.module, self.net, self.batch = module.eval(), module.net, batch
         self.codec, self.context = module.codec.tokenizer, module.net.config.context
+        self.author = Author(self.net, self.codec, Alphabet.of(self.codec))
 
     @property
     def eot_token_id(self) -> int:
@@ -176,24 +178,11 @@ class HarnessModel(TemplateLM):
 
     def _write(self, context: str, wish: Wish, number: int) -> str:
         """Go on with one context; token n of request m is drawn with stream n of seed m."""
-        tokens = min(wish.tokens, self.context - 1)
-        given = self.tok_encode(context)[tokens - self.context :] or [self.prefix_token_id]
-        seeds = seeds_tensor([number], self.module.device)
-        caches = self.net.begin(self.net.prefix(None, 1), len(given) + tokens)
-        ids: Int[Tensor, "1 T"] = torch.tensor([given], device=self.module.device)
-        written: list[int] = []
-        text = ""
-        while len(written) < tokens:
-            logits = self.net.read(ids, caches)[:, -1, : len(self.codec)]
-            ids = pick(logits, uniform(seeds, stream=len(written)), wish.options)[:, None]
-            if int(ids) == self.eot_token_id:
-                break
-            written.append(int(ids))
-            text = self.codec.decode(written)
-            ends = [at for stop in wish.until if (at := text.find(stop)) >= 0]
-            if ends:
-                return text[: min(ends)]
-        return text
+        options = replace(wish.options, max_tokens=min(wish.tokens, self.context - 1))
+        room = self.context - options.max_tokens
+        given = self.tok_encode(context)[-room:] or [self.prefix_token_id]
+        (made,) = go_on(self.author, [given], options, [number], wish.until)
+        return made.text
 
 
 def _score(logits: Float[Tensor, "T V"], pair: Pair) -> tuple[float, bool]:

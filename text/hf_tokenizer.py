@@ -9,9 +9,8 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from text.tokenizer import Roles, TextTokenizer
-from text.tokenizer_files import CONFIG, read_tokenizer
+from text.tokenizer_files import CONFIG, TOKENIZER, read_tokenizer
 
-TOKENIZER = "tokenizer.json"
 ROLES = ("bos", "eos", "pad")
 
 

@@ -58,6 +58,11 @@ def write_hf(checkpoint: Path, out: Path, *, raw: bool) -> None:
             model.
     """
     found = read_checkpoint(checkpoint, TextModule.kind)
+    if found["unison"]["init"].get("lora"):
+        raise ValueError(
+            f"{checkpoint} has its low-rank changes beside its weights; put them in first with: "
+            f"python -m text.lora merge --checkpoint {checkpoint} --out merged.ckpt"
+        )
     module: TextModule = from_plain(TextModule, found["unison"]["init"])
     load_weights(module, found, ema=not raw)
     config, weights = _as_family(module, str(checkpoint))

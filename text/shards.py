@@ -6,13 +6,12 @@ python -m text.shards --source my_play.txt --out data/play --unit file --val tai
 python -m text.shards --source web books --weights 0.7 0.3 --out data/mixed --unit file
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from core.cli import command
+from core.cli import command, quoted_lists
 from core.engine import EngineName, engine_named
 from core.plain import to_plain
 from core.splits import report
@@ -111,18 +110,6 @@ def shards(
     report(out, manifests)
 
 
-def plain_lists(argv: Sequence[str]) -> list[str]:
-    """Rewrite lists as the parser takes them: `--source a b` becomes `--source=["a", "b"]`."""
-    words, options = list(argv), []
-    while words:
-        option, values = words.pop(0), []
-        while option in LISTS and words and not words[0].startswith("--"):
-            values.append(words.pop(0))
-        several = len(values) > 1 or (values and option != "--source")
-        options += [f"{option}={json.dumps(values)}"] if several else [option, *values]
-    return options
-
-
 def _refuse_for_captions(source: Place | list[Place], asked: Sequence[str]) -> None:
     """Raise if something is asked of captions that only documents have."""
     if isinstance(source, list):
@@ -142,4 +129,4 @@ def _builder(layout: Layout, cleaning: Cleaning, splitting: Splitting) -> dict[s
 
 
 if __name__ == "__main__":
-    command(shards, plain_lists(sys.argv[1:]))
+    command(shards, quoted_lists(sys.argv[1:], LISTS, alone=("--source",)))

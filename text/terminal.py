@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from text.chat import read_before_answering
-from text.chat_template import END, Message, chat_marks
+from text.chat import chat_author, read_before_answering
+from text.chat_template import Message
 from text.continuation import Author, Continuation, go_on
 from text.sampling import TextOptions
-from text.writing import Alphabet
 
 ROOM = 4
 """An answer has at least the context's share 1 / ROOM."""
@@ -39,14 +37,6 @@ def continue_texts(
             _say_how(author, made, f"text {seed}")
         whole += [a + b.text for a, b in zip(texts[part], found, strict=True)]
     return whole
-
-
-def chat_author(author: Author) -> Author:
-    """Return the author as one that answers: its answers end, and it speaks for nobody else."""
-    marks = chat_marks(author.tokenizer)
-    others = [number for name, number in marks.items() if name != END]
-    alphabet = Alphabet.of(author.tokenizer, also_ends=[marks[END]], also_silent=others)
-    return replace(author, alphabet=alphabet)
 
 
 def converse(

@@ -9,6 +9,7 @@ from core.files import existing_file, new_file
 from text.tokenizer import Roles, TextTokenizer
 from text.tokenizer_kinds import SPECIAL
 
+TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 STATE = "codec._extra_state"
 """Where a text model's checkpoint holds its tokenizer."""

@@ -22,11 +22,9 @@ from core.storage import below
 from text.documents import Encoded, documents, encoder
 from text.token_counts import TokenCounts
 from text.tokenizer import TextTokenizer
-from text.tokenizer_files import read_tokenizer
+from text.tokenizer_files import TOKENIZER, read_tokenizer
 from text.tokenizer_kinds import Kind
-
-TOKENIZER = "tokenizer.json"
-TOKENS = "tokens.npy"
+from text.windows import MEMBER
 
 
 def tokens(
@@ -121,14 +119,14 @@ def _write(
 ) -> None:
     """Write one split."""
     of, counts = Manifest.load(below(shards, split)), TokenCounts(len(codec))
-    about = Manifest(0, (), (TOKENS,), of.source, of.licence)
+    about = Manifest(0, (), (MEMBER,), of.source, of.licence)
     place = below(shards, split)
     work = encoder(place, of.dataset_id, out / TOKENIZER, codec.digest)
     encoded = map_in_order(engine, work, range(of.samples))
     ids = _counted(with_progress(encoded, split, of.samples), counts, codec)
     with ShardWriter(out / split, about) as writer:
         for number, piece in enumerate(cut(ids, builder["piece"])):
-            writer.add({"__key__": f"{number:08d}", TOKENS: encode_npy(torch.from_numpy(piece))})
+            writer.add({"__key__": f"{number:08d}", MEMBER: encode_npy(torch.from_numpy(piece))})
         writer.about = replace(
             about,
             builder=builder | {"of": of.dataset_id},

@@ -12,7 +12,7 @@ from core.files import new_file
 from core.shards import ShardReader
 from text.token_counts import count
 from text.tokenizer import TextTokenizer
-from text.tokenizer_files import write_tokenizer
+from text.tokenizer_files import TOKENIZER, write_tokenizer
 from text.tokenizer_kinds import Kind
 
 MEMBERS = ("txt", "query.txt")
@@ -39,7 +39,7 @@ def train_tokenizer(
         chat: Have the special tokens of a chat: <|system|>, <|user|>, <|assistant|>, <|end|>.
     """
     learned = TextTokenizer.train(shard_texts(shards), vocabulary, kind, chat=chat)
-    path = Path(out) / "tokenizer.json"
+    path = Path(out) / TOKENIZER
     write_tokenizer(learned, path)
     counts = count(learned, shard_texts(shards))
     report = {"tokenizer": learned.digest, "kind": kind} | counts.facts()

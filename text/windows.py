@@ -88,7 +88,6 @@ class Windows:
                 "them are needed; lower the model's context or add text"
             )
         self.usable = np.arange(count, dtype=np.int64) * context
-        self.sidecar = None
         self.skipped: set[int] = set()
         self._held: OrderedDict[int, np.ndarray] = OrderedDict()
         self._most = len(reader) if keep else FEW

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.noise import mix
+from core.noise import uniform_streams
 from text.memory import Memory
 from text.model import TextModel
 from text.sampling import TextOptions, penalise, pick
@@ -15,7 +15,6 @@ from text.tokenizer import BOS, EOS, PAD, TextTokenizer
 
 BLOCK = 64
 """Tokens whose random numbers are drawn at once."""
-GOLDEN = -7046029254386353131  # core.noise's step from one number of a stream to the next
 Step = Callable[[Int[Tensor, "B"], Memory], Float[Tensor, "B V"]]
 """Reads one more token a row and returns the logits of the next, as `TextModel.step` does."""
 
@@ -174,13 +173,6 @@ def write(
     while not writing.done:
         ids.append(writing.step())
     return torch.stack(ids, dim=1)
-
-
-def uniform_streams(seeds: Int[Tensor, "B"], first: int, count: int) -> Float[Tensor, "S B"]:
-    """Return `core.noise.uniform` of many streams, from the first on, in a fraction of the time."""
-    streams = torch.arange(first, first + count, device=seeds.device)[:, None]
-    bits = mix(mix(seeds, streams) + GOLDEN)
-    return ((bits >> 41 & 0x7FFFFF).to(torch.float32) + 0.5) * 2.0**-23
 
 
 def room(prompts: Sequence[Sequence[int]], context: int, options: TextOptions) -> Int[Tensor, "B"]:

@@ -11,7 +11,6 @@ from PIL import Image
 from core.members import decode_clip, decode_flac, decode_png
 from core.shards import ShardReader
 from multimodal.folder_shards import build_folder, modality_of, pair_files, read_pairs
-from multimodal.shards import plain_list
 
 
 def draw_picture(path: Path, shade: int, **options) -> None:
@@ -93,9 +92,3 @@ def test_a_webp_that_moves_is_a_video(tmp_path: Path):
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     groups = pair_files(sorted(tmp_path.iterdir()), Counter())
     assert [list(group) for group in groups] == [["video"], ["image"]]
-
-
-def test_lists_are_typed_without_brackets():
-    typed = ["world", "--languages", "en", "es", "--out", "x"]
-    assert plain_list(typed, "--languages") == ["world", "--languages=[en,es]", "--out", "x"]
-    assert plain_list(["world"], "--languages") == ["world"]

@@ -16,6 +16,7 @@ from core.cli import command, guard
 from tests.foreign import foreign_tokenizer, save_foreign
 from text.convert import from_hf, to_hf, verb
 from text.generate import generate
+from text.low_rank import LoRA
 from text.model import TextConfig
 from text.module import TextModule
 from text.tokenizer import TextTokenizer
@@ -221,10 +222,12 @@ def test_the_command_itself_ends_with_code_2_and_one_line(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.ckpt"]
 
 
-def own(path: Path, vocabulary: int = 300, *, tokenizer: bool = True, **shape) -> None:
+def own(
+    path: Path, vocabulary: int = 300, *, tokenizer: bool = True, lora: LoRA | None = None, **shape
+) -> None:
     """Write a checkpoint of a language model of ours."""
     sizes = {"width": 32, "depth": 1, "heads": 4, "context": 16, "prefix": 0}
-    module = TextModule(TextConfig(**sizes | shape, vocabulary=vocabulary))
+    module = TextModule(TextConfig(**sizes | shape, vocabulary=vocabulary), lora=lora)
     if tokenizer:
         module.codec.use(TextTokenizer.train([], 290))
     checkpoint = {"state_dict": module.state_dict()}
@@ -243,6 +246,7 @@ def own(path: Path, vocabulary: int = 300, *, tokenizer: bool = True, **shape) -
         ({"layout": "gpt2", "mlp": "gelu", "head_width": 6}, "heads of 6 channels"),
         ({"layout": "llama", "width": 34, "head_width": 8}, "no multiple of its 4 heads"),
         ({"tokenizer": False}, "holds no tokenizer"),
+        ({"lora": LoRA(rank=2)}, "put them in first with: python -m text.lora merge"),
     ],
 )
 def test_what_no_other_format_can_tell_is_refused(tmp_path, shape, told, capsys):

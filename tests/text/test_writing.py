@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from core.noise import seeds_tensor, uniform
+from core.noise import seeds_tensor, uniform, uniform_streams
 from text.model import TextConfig, TextModel
 from text.sampling import TextOptions, penalise, pick
 from text.tokenizer import BOS, EOS
-from text.writing import Alphabet, Writing, uniform_streams
+from text.writing import Alphabet, Writing
 
 PROMPTS = [[BOS, 7, 8, 9], [BOS], [BOS, 30, 31, 32, 33, 34, 35], [BOS, 5, 6]]
 ALPHABET = Alphabet(50)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cli import command
+from core.cli import command, quoted_lists
 from core.files import existing_file
 from core.manifest import Manifest
 from core.shard_check import verify
@@ -18,7 +18,7 @@ from core.shards import ShardReader
 from text.corpus.domains import domains
 from text.corpus.rules import Rules
 from text.data import TextData
-from text.shards import plain_lists, shards
+from text.shards import LISTS, shards
 
 
 def samples(out: Path, split: str) -> list[tuple[str, dict]]:
@@ -319,7 +319,7 @@ def fails_in_one_line(argv: list[str], message: str, capsys) -> None:
     before = sorted(Path().rglob("*"))
     unit = [] if "--unit" in argv else ["--unit", "line"]
     with pytest.raises(SystemExit) as stop:
-        command(shards, plain_lists([*argv, *unit, "--out", "out"]))
+        command(shards, quoted_lists([*argv, *unit, "--out", "out"], LISTS, alone=("--source",)))
     assert stop.value.code == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
     assert message in line
@@ -378,10 +378,3 @@ def test_a_package_of_the_extra_that_is_missing_is_named(
 )  # fmt: skip
 def test_a_domain_is_named_after_its_place(place, name):
     assert domains(place)[0].name == name
-
-
-def test_a_list_of_words_is_one_option():
-    line = ["--source", "my files", "b", "--weights", "1", "--out", "x", "--terms", "a,b"]
-    assert plain_lists(line) == ['--source=["my files", "b"]', '--weights=["1"]', "--out", "x",
-                                 '--terms=["a,b"]']  # fmt: skip
-    assert plain_lists(["--source", "[a]"]) == ["--source", "[a]"]
