@@ -178,9 +178,9 @@ class HarnessModel(TemplateLM):
 
     def _write(self, context: str, wish: Wish, number: int) -> str:
         """Go on with one context; token n of request m is drawn with stream n of seed m."""
-        options = replace(wish.options, max_tokens=min(wish.tokens, self.context - 1))
-        room = self.context - options.max_tokens
-        given = self.tok_encode(context)[-room:] or [self.prefix_token_id]
+        tokens = min(wish.tokens, self.context - 1)
+        options = replace(wish.options, max_tokens=tokens)
+        given = self.tok_encode(context)[tokens - self.context :] or [self.prefix_token_id]
         (made,) = go_on(self.author, [given], options, [number], wish.until)
         return made.text
 
