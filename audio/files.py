@@ -3,7 +3,7 @@
 import io
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,6 +53,18 @@ def read_audio(
     return wave.clamp(-1, 1)
 
 
+def weigh_audio(path: str | Path) -> int:
+    """Return how many samples, of all channels, a recording's header announces."""
+    import soundfile
+
+    path = existing_file(path)
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise _not_a_recording(path, error) from None
+    return info.frames * info.channels
+
+
 def write_audio(path: str | Path, wave: Float[Tensor, "S"], rate: int = 8_000) -> None:
     """Write a waveform in [-1, 1] as 16-bit WAV."""
     import soundfile
@@ -83,13 +95,17 @@ def _decode(path: Path) -> tuple[Float[Tensor, "S"], int]:
             _check_header(path, file.samplerate, file.frames / file.samplerate)
             data, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path} is not a WAV, FLAC, OGG or MP3 recording, or is damaged "
-            f"({error.error_string}); save it as WAV and try again"
-        ) from None
+        raise _not_a_recording(path, error) from None
     wave = torch.from_numpy(np.ascontiguousarray(data.mean(1)))
     _check_sound(path, wave, rate)
     return wave, rate
+
+
+def _not_a_recording(path: Path, error: Any) -> ValueError:
+    return ValueError(
+        f"{path} is not a WAV, FLAC, OGG or MP3 recording, or is damaged ({error.error_string}); "
+        "save it as WAV and try again"
+    )
 
 
 def _check_header(path: Path, rate: int, seconds: float) -> None:

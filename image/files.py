@@ -23,6 +23,12 @@ def read_image(path: str | Path, size: int = 32, fit: Fit = "auto") -> Float[Ten
     return to_square(pixels[None], size, fit)[0]
 
 
+def weigh_image(path: str | Path) -> int:
+    """Return how many pixels a picture's header announces, before any is decoded."""
+    with opened(existing_file(path), FORMATS) as image:
+        return image.width * image.height
+
+
 def write_image(path: str | Path, image: Float[Tensor, "3 H W"], upscale: int = 8) -> None:
     """Write a picture in [-1, 1] as PNG, each pixel repeated `upscale` times a side."""
     with new_file(path) as partial:

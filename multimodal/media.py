@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio.files import read_audio, write_audio
-from image.files import read_image, write_image
-from text.files import read_text, write_text
-from video.files import read_video, write_video
+from audio.files import read_audio, weigh_audio, write_audio
+from image.files import read_image, weigh_image, write_image
+from text.files import read_text, weigh_text, write_text
+from video.files import read_video, weigh_video, write_video
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,15 @@ class Medium:
     """A user's file, of any of the kinds that the modality knows, to one signal."""
     write: Callable[[Path, Any], None]
     """A path and one signal."""
+    weigh: Callable[[str | Path], int]
+    """What reading a user's file would have to decode: pixels, samples or bytes."""
 
 
 MEDIA: dict[str, Medium] = {
-    "text": Medium(".txt", read_text, write_text),
-    "image": Medium(".png", read_image, write_image),
-    "audio": Medium(".wav", read_audio, write_audio),
-    "video": Medium(".mp4", read_video, write_video),
+    "text": Medium(".txt", read_text, write_text, weigh_text),
+    "image": Medium(".png", read_image, write_image, weigh_image),
+    "audio": Medium(".wav", read_audio, write_audio, weigh_audio),
+    "video": Medium(".mp4", read_video, write_video, weigh_video),
 }
 
 

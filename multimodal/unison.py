@@ -20,9 +20,10 @@ from core.module import TrainedModule
 from core.noise import mix
 from core.sampling import FlowOptions
 from multimodal.alignment import AlignmentModule
-from multimodal.media import MEDIA, check_modalities
+from multimodal.media import MEDIA
 from multimodal.prior import PriorModule
 from multimodal.towers import GENERATORS
+from multimodal.wish import Wish
 from text import TextOptions
 
 OPTIONS: dict[str, Any] = {name: FlowOptions() for name in GENERATORS} | {"text": TextOptions()}
@@ -31,7 +32,6 @@ STAGES: dict[str, type] = {"alignment": AlignmentModule, "prior": PriorModule, *
 """Folder of a run -> the module in its last.ckpt."""
 BATCH = 32
 """Samples at a time; bounds memory."""
-LIMITS = {"count": (1, 10_000), "seed": (0, 2**62)}
 
 
 class Unison:
@@ -87,19 +87,15 @@ class Unison:
         Returns:
             Modality -> list of texts, or a tensor of signals stacked along the first axis.
         """
-        given = {"text": text, "image": image, "audio": audio, "video": video}
-        check_modalities(list(to))
-        _check_first_frame(first_frame, to, image is not None)
-        _check_limits(count=count, seed=seed)
+        signals = {"text": text, "image": image, "audio": audio, "video": video}
+        given = {name: value for name, value in signals.items() if value is not None}
+        wish = Wish(given, to, count, seed, guidance, steps, first_frame)
         options = {name: options_for(name, guidance, steps) for name in to}
         _warn_of_unused(options, steps)
-        signals = {name: read(name, value) for name, value in given.items() if value is not None}
-        observed = self.embed({name: _batch_of_one(x) for name, x in signals.items()})
+        signals = {name: read(name, value) for name, value in given.items()}
+        observed = self.embed({name: batch_of_one(x) for name, x in signals.items()})
         frame = signals.get("image") if first_frame else None
-        batches = [
-            range(start, min(start + BATCH, seed + count))
-            for start in range(seed, seed + count, BATCH)
-        ]
+        batches = [wish.seeds[i : i + BATCH] for i in range(0, count, BATCH)]
         parts = [self._generate(observed, options, b, first_frame, frame) for b in batches]
         return {name: _join([part[name] for part in parts]) for name in to}
 
@@ -199,26 +195,13 @@ def stage_seeds(seeds: Sequence[int], stage: str) -> list[int]:
     return mix(torch.tensor(list(seeds), dtype=torch.int64), number).tolist()
 
 
-def _check_first_frame(wanted: bool, to: Sequence[str], has_image: bool) -> None:
-    if wanted and "video" not in to:
-        raise ValueError("first_frame needs a video that starts from it; add video to --to")
-    if wanted and not has_image and "image" not in to:
-        raise ValueError("first_frame needs an image; give --image or add image to --to")
-
-
-def _check_limits(**values: int) -> None:
-    for name, value in values.items():
-        low, high = LIMITS[name]
-        if not low <= value <= high:
-            raise ValueError(f"{name} is {value} but must be from {low} to {high}; change --{name}")
-
-
 def _warn_of_unused(options: Mapping[str, Any], steps: int | None) -> None:
     if steps is not None and not any(hasattr(option, "steps") for option in options.values()):
         warnings.warn(f"steps {steps} changes nothing: text is not sampled in steps", stacklevel=3)
 
 
-def _batch_of_one(signal: Any) -> Any:
+def batch_of_one(signal: Any) -> Any:
+    """Return a signal as a batch: a tensor with one more axis, or a list."""
     return signal[None].float() if isinstance(signal, Tensor) else [signal]
 
 

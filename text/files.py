@@ -24,6 +24,13 @@ def read_text(value: str | Path) -> str:
     return text
 
 
+def weigh_text(value: str | Path) -> int:
+    """Return how many bytes a text has."""
+    if isinstance(value, Path):
+        return existing_file(value).stat().st_size
+    return len(value.encode("utf-8", "replace"))
+
+
 def read_prompts(path: Path) -> list[str]:
     """Return a file's prompts: its lines, or of a .jsonl file the JSON string of each line."""
     try:

@@ -1,7 +1,8 @@
 """The user's clips: MP4, WebM, GIF and animated WebP in, MP4 and WebP out."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def read_video(
     path = existing_file(path)
     read = _read_animation if _is_animation(path) else _read_film
     return to_square(torch.stack(read(path, frames)), size, fit)
+
+
+def weigh_video(path: str | Path) -> int:
+    """Return how many pixels all frames of a clip have, counted without decoding them."""
+    path = existing_file(path)
+    if _is_animation(path):
+        with opened(path, ANIMATIONS) as image:
+            return image.width * image.height * getattr(image, "n_frames", 1)
+    with _film(path) as container:
+        shape = container.streams.video[0].codec_context
+        return shape.width * shape.height * _count(container)
 
 
 def write_video(
@@ -98,6 +110,19 @@ def _read_animation(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
 
 def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
     """Count the frames, then decode up to the last that is wanted and keep those that are."""
+    with _film(path) as container:
+        count = _count(container)
+        _check_count(path, count)
+    with _film(path) as container:
+        picked = _pick(map(_upright, container.decode(video=0)), evenly(count, frames))
+    if not picked:
+        raise ValueError(f"{path} holds no frame that can be shown; save or copy it again")
+    return picked
+
+
+@contextmanager
+def _film(path: Path) -> Iterator[Any]:
+    """Open a film that holds frames of a size that can be decoded."""
     import av
     from av.error import FFmpegError
 
@@ -105,20 +130,18 @@ def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} holds no video; name a clip (MP4, WebM, GIF or WebP)")
-            stream = container.streams.video[0]
-            check_sides(path, (stream.codec_context.width, stream.codec_context.height))
-            count = sum(packet.size > 0 for packet in container.demux(stream))
-            _check_count(path, count)
-        with av.open(str(path)) as container:
-            picked = _pick(map(_upright, container.decode(video=0)), evenly(count, frames))
+            shape = container.streams.video[0].codec_context
+            check_sides(path, (shape.width, shape.height))
+            yield container
     except FFmpegError as error:
         raise ValueError(
             f"{path} is no clip (MP4, WebM, GIF or WebP) or is damaged ({error.strerror}); "
             "save or copy it again"
         ) from None
-    if not picked:
-        raise ValueError(f"{path} holds no frame that can be shown; save or copy it again")
-    return picked
+
+
+def _count(container: Any) -> int:
+    return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
 def _check_count(path: Path, count: int) -> None:

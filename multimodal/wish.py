@@ -1,0 +1,50 @@
+"""What may be asked of a run: signals in, modalities out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multimodal.media import check_modalities
+
+LIMITS = {"count": (1, 10_000), "seed": (0, 2**62)}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is given, and what is made of it."""
+
+    given: Mapping[str, Any]
+    """Modality -> one signal, or the path or caption to read it from; none are left open."""
+    to: Sequence[str]
+    """Modalities to generate."""
+    count: int = 1
+    """Samples."""
+    seed: int = 0
+    """The first sample's; the next has one more."""
+    guidance: float | None = None
+    """Weight of the condition in the generators; None is each one's default."""
+    steps: int | None = None
+    """Solver steps of image, audio and video; None is their default."""
+    first_frame: bool = False
+    """Start the video from the input image, or else from the generated one."""
+
+    def __post_init__(self):
+        check_modalities(list(self.to))
+        self._check_first_frame()
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{name} is {value} but must be from {low} to {high}; change --{name}"
+                )
+
+    @property
+    def seeds(self) -> range:
+        """One a sample."""
+        return range(self.seed, self.seed + self.count)
+
+    def _check_first_frame(self) -> None:
+        if self.first_frame and "video" not in self.to:
+            raise ValueError("first_frame needs a video that starts from it; add video to --to")
+        if self.first_frame and "image" not in self.given and "image" not in self.to:
+            raise ValueError("first_frame needs an image; give --image or add image to --to")
