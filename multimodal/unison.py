@@ -5,7 +5,7 @@ observed signals -towers-> embeddings -prior-> missing embeddings -generators-> 
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,15 @@ class Unison:
         """Return the embeddings of all modalities: those observed, and others that agree."""
         return self.stage("prior").generate(dict(observed), seeds=stage_seeds(seeds, "prior"))
 
+    def check_seen(self, names: Collection[str], completed: Collection[str]) -> None:
+        """Raise if the prior has not completed one of the modalities, as it never saw it."""
+        unseen = sorted({*names} - {*completed})
+        if unseen:
+            raise ValueError(
+                f"the prior in {self.run} was trained without {unseen[0]}; leave it out, or train "
+                "the prior on samples that have it"
+            )
+
     def decode(
         self,
         modality: str,
@@ -149,12 +158,7 @@ class Unison:
     ) -> dict[str, Any]:
         rows = {name: repeat(x, "1 E -> B E", B=len(seeds)) for name, x in observed.items()}
         embeddings = self.complete(rows, seeds=seeds)
-        unseen = sorted({*options, *observed} - embeddings.keys())
-        if unseen:
-            raise ValueError(
-                f"the prior in {self.run} was trained without {unseen[0]}; leave it out, or train "
-                "the prior on samples that have it"
-            )
+        self.check_seen({*options, *observed}, embeddings)
         made: dict[str, Any] = {}
         for name in sorted(options, key=list(GENERATORS).index):  # the image before the video
             extra = {}

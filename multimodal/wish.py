@@ -6,7 +6,7 @@ from typing import Any
 
 from multimodal.media import check_modalities
 
-LIMITS = {"count": (1, 10_000), "seed": (0, 2**62)}
+LIMITS = {"count": (1, 10_000), "seed": (0, 2**62), "guidance": (0, 100), "steps": (1, 10_000)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Wish:
         self._check_first_frame()
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ValueError(
                     f"{name} is {value} but must be from {low} to {high}; change --{name}"
                 )

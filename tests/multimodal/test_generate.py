@@ -14,60 +14,27 @@ import torch
 from PIL import Image
 
 import multimodal
-from audio import AudioConfig, AudioModule
 from core.checkpoint import describe
 from core.cli import command, plain_options
-from core.denoiser import DenoiserConfig
 from image import ImageConfig, ImageModule
-from multimodal.alignment import AlignmentModule
 from multimodal.contact import film_strip, write_contact_sheet
 from multimodal.generate import FLAGS, generate
-from multimodal.prior import PriorModule
 from multimodal.towers import MODALITIES, SLOTS
 from multimodal.unison import Unison, stage_seeds
-from text import TextConfig, TextModule
-from video import VideoConfig, VideoModule
+from tests.tiny_run import NET, WIDTH, write_tiny_run
 
 ROOT = Path(multimodal.__file__).parents[1]
 FIXTURES = ROOT / "tests/fixtures"
-NET = DenoiserConfig(width=16, depth=1, heads=2)
-WIDTH = 64
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose models are tiny and untrained; what they make is noise, but reproducible."""
-    torch.manual_seed(0)
-    modules = {
-        "alignment": AlignmentModule(),
-        "prior": PriorModule(net=NET, embedding=WIDTH),
-        "text": TextModule(model=TextConfig(width=16, depth=1, heads=2), cond_dim=WIDTH),
-        "image": ImageModule(model=ImageConfig(net=NET), cond_dim=WIDTH),
-        "audio": AudioModule(model=AudioConfig(net=NET), cond_dim=WIDTH),
-        "video": VideoModule(model=VideoConfig(net=NET), cond_dim=WIDTH),
-    }
-    tokens = len(modules["prior"].tokens.slots)
-    alike = 0.9 * torch.ones(tokens, tokens) + 0.1 * torch.eye(tokens)
-    modules["prior"].covariance.copy_(torch.kron(alike, torch.eye(WIDTH)))
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    for stage, module in modules.items():
-        _excite(module)
-        (folder / stage).mkdir(parents=True)
-        state = {"state_dict": module.state_dict(), "unison": describe(module)}
-        torch.save(state, folder / stage / "last.ckpt")
-    return folder
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
 
 
 def plain(argv: list[str]) -> list[str]:
     """What the parser gets of a command line as people type it."""
     return plain_options(argv, lists=("--to",), flags=FLAGS)
-
-
-def _excite(module: torch.nn.Module) -> None:
-    """Undo the zeros that projections start from, so that conditions and times matter."""
-    for parameter in module.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
 
 
 @pytest.fixture(scope="module")

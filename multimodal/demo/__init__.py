@@ -1,0 +1,1 @@
+"""A run on a page and behind an HTTP API: python -m multimodal.demo."""

@@ -1,0 +1,51 @@
+"""Files of strangers: weighed before they are read, and never stored by their own name."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from multimodal.media import MEDIA
+
+HEAVIEST = {"text": 20_000, "image": 50_000_000, "audio": 40_000_000, "video": 1_500_000_000}
+"""Bytes, pixels, samples of all channels, pixels of all frames that are decoded at most."""
+UNITS = {"text": "bytes", "image": "pixels", "audio": "samples", "video": "pixels in all frames"}
+SHOWN = 60
+"""Characters of a file's own name that a message repeats."""
+
+
+def receive(modality: str, data: bytes, name: str = "") -> Any:
+    """Return the signal in a file's content.
+
+    Args:
+        modality: What it should hold.
+        data: Its bytes.
+        name: What its sender calls it; for messages only.
+
+    Raises:
+        ValueError: if it holds something else, or more than is decoded here.
+    """
+    with tempfile.TemporaryDirectory(prefix="unison-upload-") as folder:
+        path = Path(folder) / "upload"
+        path.write_bytes(data)
+        return read_weighed(modality, path, name)
+
+
+def read_weighed(modality: str, path: Path, name: str = "") -> Any:
+    """Return the signal in a file, unless it is too much; messages call it `name`."""
+    called = printable(name) or f"the {modality}"
+    try:
+        weight = MEDIA[modality].weigh(path)
+        if weight > HEAVIEST[modality]:
+            raise ValueError(
+                f"{path} holds {weight:,} {UNITS[modality]} but {HEAVIEST[modality]:,} are the most"
+                " here; send a smaller one"
+            )
+        return MEDIA[modality].read(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(str(error).replace(str(path), called)) from None
+
+
+def printable(name: str) -> str:
+    """Return a name as a message may show it: one short line without control characters."""
+    plain = "".join(c if c.isprintable() else "?" for c in Path(name or "").name)
+    return plain if len(plain) <= SHOWN else f"{plain[:SHOWN]}..."
