@@ -1,0 +1,82 @@
+"""The page: its tabs, its looks, and its place beside the API."""
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+
+from multimodal.demo.doors import Keys
+from multimodal.demo.folders import Folders
+from multimodal.demo.monitor import Monitor
+from multimodal.demo.service import Service
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anybody
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+STYLE = Path(__file__).with_name("page.css")
+HEAD = """
+# Unison
+
+Draw a seven and hear it named; say *left* and watch it go. Whatever is left open is drawn at
+random. The models know ten digits, eight colours, four moves and three sizes: nothing else.
+"""
+
+
+def add_page(
+    api: FastAPI, service: Service, monitor: Monitor, keys: Keys | None, max_upload_mb: int
+) -> None:
+    """Put the page before the API's paths, at /."""
+    import gradio as gr
+
+    folders = Folders()
+    api.router.on_shutdown.append(folders.close)
+    report = service.unison.run / "report.html"
+
+    @api.get("/report", include_in_schema=False)
+    def report_page() -> FileResponse:
+        return FileResponse(report, media_type="text/html")
+
+    gr.mount_gradio_app(
+        api,
+        build_page(service, monitor, folders),
+        path="/",
+        auth=None if keys is None else (lambda _, key: keys.has(key)),
+        auth_message="Any name; the password is a key.",
+        allowed_paths=[str(folders.root)],
+        max_file_size=max_upload_mb * 2**20,
+        theme=gr.themes.Base(
+            font=["ui-sans-serif", "system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "Consolas", "monospace"],
+        ),
+        css_paths=[STYLE],
+        footer_links=[],
+        ssr_mode=False,
+    )
+
+
+def build_page(service: Service, monitor: Monitor, folders: Folders):
+    """Return the page with all its tabs."""
+    import gradio as gr
+
+    from multimodal.demo.any_tab import TAKE_BRUSH, any_tab
+
+    with gr.Blocks(title="Unison", delete_cache=(3600, 3600), analytics_enabled=False) as page:
+        gr.Markdown(HEAD)
+        with gr.Tab("Any to any"):
+            any_tab(service, monitor, folders)
+        with gr.Tab("Numbers"):
+            _numbers(service.unison.run)
+        page.load(None, js=TAKE_BRUSH)
+    return page
+
+
+def _numbers(run: Path) -> None:
+    import gradio as gr
+
+    if (run / "report.html").is_file():
+        gr.HTML('<iframe src="/report" title="The run\'s report" class="report"></iframe>')
+        return
+    gr.Markdown(
+        f"`{run}` has no report. Measure it with: `python -m multimodal.evaluate --run {run} "
+        "--split test`, which `make quickstart` does at its end."
+    )

@@ -1,0 +1,220 @@
+"""Claims about the page, made with a mouse in a real browser."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from core.cli import command, plain_options
+from multimodal.demo.app import build_app
+from multimodal.generate import FLAGS, generate
+from tests.multimodal.demo.browser import chromium, keep, served
+from tests.tiny_run import write_tiny_run
+
+FIXTURES = Path("tests/fixtures").absolute()
+SEVEN = [(0.34, 0.3), (0.66, 0.3), (0.45, 0.7)]
+"""Corners of a seven, as shares of the canvas."""
+PATIENCE = 30_000
+NOTE_PLAYED = """window.played = []; const play = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () {
+  window.played.push(this); return play.call(this); };"""
+"""The player of sounds keeps its element out of the page: whatever plays is noted."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def app(browser, tmp_path_factory):
+    run = write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+    with build_app(run, device="cpu") as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    with served(app) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Return a function that opens the page for one more visitor."""
+    contexts = []
+
+    def open_page():
+        contexts.append(browser.new_context(viewport={"width": 1300, "height": 1000}))
+        contexts[-1].add_init_script(NOTE_PLAYED)
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.wait_for_selector('#drawing button[aria-label="Brush"].highlight')
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def draw(page, corners):
+    """Draw with the mouse."""
+    box = page.locator("#drawing canvas").first.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=10)
+    page.mouse.up()
+    page.wait_for_timeout(500)  # the editor gathers a stroke for a moment
+
+
+def choose(page, *modalities):
+    for name in ("text", "image", "audio", "video"):
+        page.locator("#to").get_by_label(name).set_checked(name in modalities)
+
+
+def make(page, ends="done"):
+    """Press the button, wait for the end and return what the page says."""
+    page.evaluate("document.querySelector('#state .state')?.remove()")
+    page.click("#make")
+    page.wait_for_selector(f".state.{ends}")
+    return page.inner_text("#state")
+
+
+def line_of(page):
+    return page.inner_text("#command .cm-content")
+
+
+def again(line, out):
+    """Run the command that the page shows, and return the folder that it wrote."""
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "multimodal.generate"]
+    argv = [*words[3 : words.index("--out")], "--out", str(out)]
+    command(generate, plain_options(argv, lists=("--to",), flags=FLAGS))
+    return out
+
+
+def fetched(page, selector):
+    """Return the bytes behind an element's source."""
+    source = page.locator(selector).first.get_attribute("src")
+    return page.request.get(source).body()
+
+
+def test_a_drawing_becomes_a_caption_a_picture_a_sound_and_a_clip(visit, tmp_path):
+    page = visit()
+    draw(page, SEVEN)
+    choose(page, "text", "image", "audio", "video")
+    assert make(page).startswith("made in")
+    page.wait_for_function("document.querySelector('#made-image-0 img')?.naturalWidth == 256")
+    page.wait_for_function("document.querySelector('#made-video-0 video')?.currentTime > 0.2")
+    keep(page, "drawing")
+    line = line_of(page)
+    assert "drawing.png" in line
+    folder = again(line, tmp_path / "out")
+    assert (folder / "0.png").read_bytes() == fetched(page, "#made-image-0 img")
+    assert (folder / "0.mp4").read_bytes() == fetched(page, "#made-video-0 video")
+    shown = page.input_value("#made-text-0 textarea")
+    assert (folder / "0.txt").read_text().strip() == shown.strip()
+
+
+def test_a_sound_can_be_played(visit):
+    page = visit()
+    choose(page, "audio")
+    make(page)
+    page.locator("#made-audio-0").get_by_label("Play", exact=True).click()
+    page.wait_for_function("window.played.some(sound => sound.currentTime > 0.1)")
+
+
+def test_what_was_made_is_the_next_input_and_a_chain_goes_on(visit):
+    page = visit()
+    page.get_by_role("tab", name="Sound").click()
+    page.locator("#sound input[type=file]").set_input_files(FIXTURES / "seven.wav")
+    page.wait_for_selector("#sound [aria-label='Play']")
+    choose(page, "image")
+    assert "--audio" in (make(page), line_of(page))[1]
+    page.click("#again-image-0")
+    page.get_by_role("tab", name="Picture").click()
+    page.wait_for_selector("#picture img")
+    page.get_by_role("tab", name="Sound").click()
+    page.locator("#sound").get_by_label("Clear").click()
+    choose(page, "text", "video")
+    page.locator("#first").get_by_role("checkbox").check()
+    make(page)
+    line = line_of(page)
+    assert "--image" in line
+    assert "--audio" not in line
+    assert "--first-frame" in line
+    assert page.is_hidden("#cell-image-0")
+
+
+def test_nothing_given_is_a_joint_sample_of_several(visit):
+    page = visit()
+    page.locator("#count input[type=number]").fill("3")
+    choose(page, "text")
+    make(page)
+    assert [page.is_visible(f"#made-text-{n}") for n in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("tab", "box", "file", "told"),
+    [("Clip", "#clip", "seven.png", "seven.png"), ("Sound", "#sound", "fake.wav", "fake.wav"),
+     ("Picture", "#picture", "fake.png", "fake.png")],
+)  # fmt: skip
+def test_a_wrong_file_is_answered_in_words(visit, tmp_path, tab, box, file, told):
+    page = visit()
+    path = FIXTURES / file
+    if not path.exists():
+        path = tmp_path / file
+        path.write_bytes(b"this is no medium at all" * 20)
+    page.get_by_role("tab", name=tab).click()
+    page.locator(f"{box} input[type=file]").set_input_files(path)
+    page.wait_for_timeout(1500)
+    page.click("#make")
+    page.wait_for_function(
+        "document.querySelector('.state.error') || document.querySelector('.toast-body')"
+    )
+    keep(page, f"wrong-{tab.lower()}")
+    said = page.inner_text("body")
+    assert "Traceback" not in said
+
+
+def test_a_drawing_and_a_picture_at_once_are_refused_in_words(visit):
+    page = visit()
+    draw(page, SEVEN)
+    page.locator("#picture input[type=file]").set_input_files(FIXTURES / "three.png")
+    page.wait_for_selector("#picture img")
+    assert "clear one of them" in make(page, ends="error")
+    page.click("#clear")
+    page.wait_for_selector("#picture img", state="detached")
+    choose(page, "text")
+    make(page)
+    assert "--image" not in line_of(page)
+
+
+def test_two_at_once_get_their_own(visit):
+    pages = [visit(), visit()]
+    words = ["a red seven", "a blue two"]
+    for page, said in zip(pages, words, strict=True):
+        page.locator("#words textarea, #words input").fill(said)
+        choose(page, "text", "image")
+    for page in pages:
+        page.click("#make")
+    for page, said in zip(pages, words, strict=True):
+        page.wait_for_selector(".state.done")
+        assert f"'{said}'" in line_of(page)
+    pictures = [fetched(page, "#made-image-0 img") for page in pages]
+    assert pictures[0] != pictures[1]
+
+
+def test_the_page_needs_nothing_from_elsewhere(browser, address):
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("#make")
+    page.wait_for_timeout(1000)
+    local = (address, "data:", "blob:", address.replace("http", "ws"))
+    assert [url for url in asked if not url.startswith(local)] == []
+    page.close()
