@@ -6,6 +6,8 @@ A generator can draw only what its embedding carries, so this is the gate before
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ from core.files import new_file
 from core.members import decode_npy
 from core.shards import ShardReader
 from multimodal.tuples import CARRIED, MODALITIES, told
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What reads the embeddings of one modality."""
+
+    labels: Mapping[str, Any]
+    """Factor -> a fitted logistic regression; its classes are the factor's values in the world."""
+    size: Any
+    """A fitted ridge regression of the size."""
 
 
 def probes(
@@ -35,7 +47,7 @@ def probes(
         noise: Length of Gaussian noise added before (generators see 0.4).
     """
     train, val = (read(embeddings / s, world / s, samples, noise) for s in ("train", "val"))
-    table = {m: _scores(m, train, val) for m in MODALITIES}
+    table = {m: accuracies(fit(m, train), m, val) for m in MODALITIES}
     for modality, scores in table.items():
         print(modality, *(f"{factor} {score:.3f}" for factor, score in scores.items()))
     if out is not None:
@@ -60,20 +72,29 @@ def read(embeddings: Path, world: Path, samples: int, noise: float) -> dict[str,
     return split
 
 
-def _scores(modality: str, train: dict[str, Any], val: dict[str, Any]) -> dict[str, float]:
-    """Return accuracy of each discrete factor, and rank correlation of size."""
-    from scipy.stats import spearmanr
+def fit(modality: str, train: dict[str, Any]) -> Probes:
+    """Fit the probes of one modality on a split that `read` returned."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    x, x_val = train[modality], val[modality]
-    scores = {}
-    for factor in train["carried"][modality]:
-        y, y_val = ([row[factor] for row in split["factors"]] for split in (train, val))
-        probe = LogisticRegression(C=100, max_iter=500).fit(x, y)
-        scores[factor] = float(probe.score(x_val, y_val))
-    y, y_val = ([row["size"] for row in split["factors"]] for split in (train, val))
-    scores["size"] = float(spearmanr(Ridge(0.01).fit(x, y).predict(x_val), y_val)[0])  # pyright: ignore
-    return scores
+    x, factors = train[modality], train["factors"]
+    labels = {
+        factor: LogisticRegression(C=100, max_iter=500).fit(x, [row[factor] for row in factors])
+        for factor in train["carried"][modality]
+    }
+    return Probes(labels, Ridge(0.01).fit(x, [row["size"] for row in factors]))
+
+
+def accuracies(fitted: Probes, modality: str, val: dict[str, Any]) -> dict[str, float]:
+    """Return accuracy of each discrete factor, and rank correlation of size, on another split."""
+    from scipy.stats import spearmanr
+
+    x, factors = val[modality], val["factors"]
+    scores = {
+        factor: float(probe.score(x, [row[factor] for row in factors]))
+        for factor, probe in fitted.labels.items()
+    }
+    sizes = [row["size"] for row in factors]
+    return scores | {"size": float(spearmanr(fitted.size.predict(x), sizes)[0])}  # pyright: ignore
 
 
 if __name__ == "__main__":
