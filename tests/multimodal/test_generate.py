@@ -21,7 +21,7 @@ from multimodal.contact import film_strip, write_contact_sheet
 from multimodal.generate import FLAGS, generate
 from multimodal.towers import MODALITIES, SLOTS
 from multimodal.unison import Unison, stage_seeds
-from tests.tiny_run import NET, WIDTH, write_tiny_run
+from tests.tiny_run import NET, WIDTH, write_models
 
 ROOT = Path(multimodal.__file__).parents[1]
 FIXTURES = ROOT / "tests/fixtures"
@@ -29,7 +29,7 @@ FIXTURES = ROOT / "tests/fixtures"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+    return write_models(tmp_path_factory.mktemp("runs") / "tiny")
 
 
 def plain(argv: list[str]) -> list[str]:

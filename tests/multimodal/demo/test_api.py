@@ -21,14 +21,14 @@ from multimodal.demo.doors import Keys
 from multimodal.demo.service import Limits
 from multimodal.generate import FLAGS, generate
 from multimodal.wish import Wish
-from tests.tiny_run import write_tiny_run
+from tests.tiny_run import write_models
 
 FIXTURES = Path("tests/fixtures").absolute()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+    return write_models(tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture(scope="module")

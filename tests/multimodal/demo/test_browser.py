@@ -9,7 +9,7 @@ from core.cli import command, plain_options
 from multimodal.demo.app import build_app
 from multimodal.generate import FLAGS, generate
 from tests.multimodal.demo.browser import chromium, keep, served
-from tests.tiny_run import write_tiny_run
+from tests.tiny_run import write_models
 
 FIXTURES = Path("tests/fixtures").absolute()
 SEVEN = [(0.34, 0.3), (0.66, 0.3), (0.45, 0.7)]
@@ -29,7 +29,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def app(browser, tmp_path_factory):
-    run = write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+    run = write_models(tmp_path_factory.mktemp("runs") / "tiny")
     with build_app(run, device="cpu") as app:
         yield app
 

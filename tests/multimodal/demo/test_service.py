@@ -20,14 +20,14 @@ from multimodal.demo.service import (
 from multimodal.towers import MODALITIES
 from multimodal.unison import Unison
 from multimodal.wish import Wish
-from tests.tiny_run import write_tiny_run
+from tests.tiny_run import write_models
 
 FIXTURES = "tests/fixtures"
 
 
 @pytest.fixture(scope="module")
 def unison(tmp_path_factory):
-    return Unison(write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny"), "cpu")
+    return Unison(write_models(tmp_path_factory.mktemp("runs") / "tiny"), "cpu")
 
 
 class Notes:
