@@ -59,11 +59,17 @@ def build_page(service: Service, monitor: Monitor, folders: Folders):
     import gradio as gr
 
     from multimodal.demo.any_tab import TAKE_BRUSH, any_tab
+    from multimodal.demo.inside_tab import inside_tab
+    from multimodal.demo.space_tab import space_tab
 
     with gr.Blocks(title="Unison", delete_cache=(3600, 3600), analytics_enabled=False) as page:
         gr.Markdown(HEAD)
         with gr.Tab("Any to any"):
             any_tab(service, monitor, folders)
+        with gr.Tab("The shared space"):
+            space_tab(service)
+        with gr.Tab("Inside"):
+            inside_tab(service)
         with gr.Tab("Numbers"):
             _numbers(service.unison.run)
         page.load(None, js=TAKE_BRUSH)

@@ -14,19 +14,10 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARTEFACTS = Path(os.environ.get("UNISON_ARTEFACTS", "runs/artefacts"))
 """Where screenshots are kept."""
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--mute-audio",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-]
+SWITCHES = """no-sandbox disable-gpu disable-quic no-first-run disable-sync mute-audio
+disable-background-networking disable-component-update use-fake-device-for-media-stream
+use-fake-ui-for-media-stream autoplay-policy=no-user-gesture-required"""
+QUIET = [f"--{switch}" for switch in SWITCHES.split()]
 
 
 @contextmanager
