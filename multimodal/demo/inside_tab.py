@@ -10,7 +10,8 @@ from multimodal.demo.inside_view import caption_data, film_markup, known_markup,
 from multimodal.demo.knowing import input_signal, what_is_known
 from multimodal.demo.space_map import Host
 from multimodal.folder_shards import SUFFIXES
-from multimodal.unison import LIMITS, Unison
+from multimodal.unison import Unison
+from multimodal.wish import LIMITS
 
 INTRODUCTION = "Say what should be made (or nothing, for anything), and look at how it is made."
 READING = """### What a caption's tokens look at

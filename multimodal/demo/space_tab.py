@@ -8,7 +8,8 @@ from multimodal.demo.cards import answered, asset, card, polite, shelf
 from multimodal.demo.space import Point, decoded, moved, nearest, place_of, term
 from multimodal.demo.space_map import NEIGHBOURS, Host, SpaceMap, shelves
 from multimodal.tuples import MODALITIES
-from multimodal.unison import LIMITS, Unison
+from multimodal.unison import Unison
+from multimodal.wish import LIMITS
 
 SLOTS = ("a", "b", "c")
 INTRODUCTION = """Every point is one signal of a test sample, which no model has seen, and each
