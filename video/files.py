@@ -22,7 +22,7 @@ FRAMES = (2, 20_000)
 DETAIL = 512
 """Shorter side in pixels to which larger frames are first reduced."""
 
-_EXACT = {"fflags": "+bitexact", "flags": "+bitexact"}
+_EXACT = {"flags": "+bitexact"}
 
 
 def read_video(
@@ -60,7 +60,7 @@ def write_video(
     import av
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", options=_EXACT) as container:
+    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "12", **_EXACT})
         stream.thread_count = 1
         stream.height, stream.width = (side * upscale for side in video.shape[-2:])
