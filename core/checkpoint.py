@@ -226,7 +226,7 @@ def _facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, str]:
         "average": f"of {len(checkpoint['ema'])} tensors" if "ema" in checkpoint else "none",
         "file": f"{_size(path) / 2**20:.1f} MiB",
     }
-    order = _order(checkpoint)
+    order = data_order(checkpoint)
     if order:
         facts["data"] = (
             f"{order['batches_consumed']} batches of {order['global_batch']} into epoch"
@@ -243,8 +243,11 @@ def _size(path: Path) -> int:
     return folder_size(path) if path.is_dir() else path.stat().st_size
 
 
-def _order(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state of the data module, which Lightning keeps under its class's name."""
+def data_order(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of the data module, which Lightning keeps under its class's name.
+
+    It is empty for what was not trained on shards.
+    """
     states = (v for v in checkpoint.values() if isinstance(v, Mapping) and "dataset_id" in v)
     return next(states, {})
 
