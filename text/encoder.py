@@ -14,6 +14,7 @@ from core.attention import rotary_angles
 from core.blocks import Block, MLPKind
 from core.noise import uniform
 from text.tokenizer import PAD, TextCodec
+from text.tower_tokenizer import tower_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -81,7 +82,14 @@ class TextEncoder(nn.Module):
         if self.training and seeds is not None:
             rows = vary(rows, seeds, self.config)
         ids = self.codec.encode([" ".join(row) for row in rows], self.config.context)
-        ids = ids.to(self.embed.weight.device)
+        return self.read(ids.to(self.embed.weight.device))
+
+    def tokenizer_json(self) -> str:
+        """Return a tokenizer.json that gives the rows of tokens that `read` takes."""
+        return tower_tokenizer(self.codec.tokenizer, self.config.context)
+
+    def read(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B E"]:
+        """Return unit-norm embeddings of rows of the codec's tokens, filled up with `PAD`."""
         real_BT = ids != PAD
         mask = rearrange(real_BT, "B L -> B 1 1 L").expand(-1, -1, ids.shape[1], -1)
         positions = torch.arange(ids.shape[1], device=ids.device)[:, None]

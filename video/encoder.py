@@ -54,6 +54,6 @@ class VideoEncoder(nn.Module):
             )
         h = rearrange(self.frame(frames), "(B F) D h w -> B F D h w", F=clips.shape[1])
         steps = rearrange([h[:, :-1], h[:, 1:]], "two B F D h w -> (B F) (two D) h w")
-        moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", B=len(clips))
+        moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", F=clips.shape[1] - 1)
         pooled = [reduce(h, "B F D h w -> B D", "max"), reduce(moves, "B F D h w -> B D", "mean")]
         return F.normalize(self.head(torch.cat(pooled, dim=1)), dim=-1)
