@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from core.checkpoint import load_weights, read_checkpoint
 from core.files import new_folder
+from core.model_card import Card, write_card
 from core.plain import from_plain
 from text.hf_config import CONFIG, check_can_leave, write_config
 from text.hf_folder import WEIGHTS
@@ -19,16 +19,12 @@ from text.hf_weights import unison_as_qwen3, weight_map
 from text.model import TextConfig
 from text.module import TextModule
 
-CARD = """---
-library_name: transformers
-pipeline_tag: text-generation
----
-
-# {name}
-
-A language model of {weights:,} weights in the layout of {family}: {depth} blocks of width {width},
-{heads} heads of queries and {kv_heads} of keys and values, {vocabulary:,} rows in its table, a
-context of {context:,} tokens.
+SUMMARY = (
+    "A language model of {weights:,} weights in the layout of {family}: {depth} blocks of width"
+    " {width}, {heads} heads of queries and {kv_heads} of keys and values, {vocabulary:,} rows in"
+    " its table, a context of {context:,} tokens."
+)
+USE = """It needs `torch` and `transformers`.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -37,12 +33,7 @@ model = AutoModelForCausalLM.from_pretrained("{name}")
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 inputs = tokenizer("Once", return_tensors="pt", return_token_type_ids=False)
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))
-```
-
-{origin}
-
-No licence is stated here: whoever publishes this model has to add one.
-"""
+```"""
 
 
 def write_hf(checkpoint: Path, out: Path, *, raw: bool) -> None:
@@ -70,8 +61,8 @@ def write_hf(checkpoint: Path, out: Path, *, raw: bool) -> None:
         _write_config(folder, config, module)
         write_hf_tokenizer(module.codec.tokenizer, folder, config.context)
         count = _write_weights(folder / WEIGHTS, config, weights)
-        text = _card(config, found, out.name, count)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        card = _card(config, out.name, count)
+        write_card(folder, card, found, checkpoint, raw=raw, target=None)
     print(f"{out}: {config.layout}, {count:,} weights")
 
 
@@ -104,18 +95,16 @@ def _write_weights(path: Path, config: TextConfig, weights: Mapping[str, Tensor]
     return sum(weight.numel() for weight in theirs.values())
 
 
-def _card(config: TextConfig, found: Mapping[str, Any], name: str, weights: int) -> str:
-    ours = found["unison"]
-    trained = f"{found.get('global_step', 0):,} steps, seed {ours.get('seed', 'unknown')}"
-    origin = (
-        f"Converted from {ours['origin']}"
-        if "origin" in ours
-        else f"Trained with Unison: {trained}, at commit {ours.get('commit', 'unknown')}"
-    )
-    return CARD.format(
-        **vars(config) | {"kv_heads": config.attention.kv_heads},
-        name=name,
-        weights=weights,
-        family=config.layout,
-        origin=f"{origin}.",
+def _card(config: TextConfig, name: str, weights: int) -> Card:
+    sizes = vars(config) | {"kv_heads": config.attention.kv_heads}
+    return Card(
+        title=name,
+        summary=SUMMARY.format(**sizes, weights=weights, family=config.layout),
+        use=USE.format(name=name),
+        limits=(
+            f"A text has at most {config.context:,} tokens.",
+            "It goes on with texts like those that it learnt from; what it says may be untrue.",
+        ),
+        library="transformers",
+        task="text-generation",
     )

@@ -195,7 +195,7 @@ class TextModel(nn.Module):
     ) -> Memory:
         """Return a memory that has seen the prefix and holds `length` more tokens a row."""
         shape, slots = self.config.attention, self.config.prefix + length
-        size = (len(prefix), shape.kv_heads, slots, shape.head_width)
+        size = (prefix.shape[0], shape.kv_heads, slots, shape.head_width)
         caches = [
             KVCache(prefix.new_empty(size, dtype=dtype), prefix.new_empty(size, dtype=dtype))
             for _ in self.blocks

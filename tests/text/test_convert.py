@@ -214,4 +214,5 @@ def test_the_readme_of_a_folder_names_its_origin_and_no_licence(tmp_path):
     to_hf(tmp_path / "last.ckpt", tmp_path / "hf")
     card = (tmp_path / "hf" / "README.md").read_text()
     assert "7 steps, seed 0" in card
-    assert "license" not in card
+    assert "license: unknown" in card
+    assert "No licence is stated here" in card
