@@ -42,6 +42,8 @@ class Card:
     """`library_name` of the header."""
     member: str | None = None
     """Of the samples that it learnt to make, as manifests name it; None if it makes none."""
+    worded: bool = False
+    """Whether it reads or writes words, whose language the data tells."""
     task: str | None = None
     """`pipeline_tag` of the header."""
     figures: tuple[Figure, ...] = ()
@@ -70,9 +72,7 @@ def write_card(
         "Use": card.use,
         "Data": _data(manifest, found),
         "Figures": _figures(figures),
-        "Limits": "\n".join(
-            f"- {line}" for line in [*card.limits, *_limits(manifest, card.member)]
-        ),
+        "Limits": "\n".join(f"- {line}" for line in [*card.limits, *_limits(manifest, card)]),
         "Licence": _licence(manifest, found),
         "Origin": _origin(found, raw=raw),
     }
@@ -84,7 +84,7 @@ def write_card(
 def _header(card: Card, manifest: Manifest | None, found: Mapping[str, Any]) -> str:
     """Return the YAML that hubs read."""
     own = manifest is not None and not _converted(found)
-    languages = _world(manifest).get("languages")
+    languages = _world(manifest).get("languages") if card.worded else None
     values = {
         "license": LICENCE if own else "unknown",
         "library_name": card.library,
@@ -129,19 +129,19 @@ def _figures(figures: Sequence[Figure]) -> str:
     return "\n".join(["| figure | value | from |", "| --- | --- | --- |", *rows])
 
 
-def _limits(manifest: Manifest | None, member: str | None) -> list[str]:
+def _limits(manifest: Manifest | None, card: Card) -> list[str]:
     """Return what the data says of itself: it holds for what learnt from nothing else."""
     if manifest is None:
         return []
-    card = manifest.card
-    carried = [name.split(" ")[0] for name in card.get("carries", {}).get(member, ())]
-    lines = [f"It knows what its data holds: {card['limits']}."] if "limits" in card else []
-    for name, values in card.get("factors", {}).items():
-        if member is None or name in carried:
+    told = manifest.card
+    carried = [name.split(" ")[0] for name in told.get("carries", {}).get(card.member, ())]
+    lines = [f"It knows what its data holds: {told['limits']}."] if "limits" in told else []
+    for name, values in told.get("factors", {}).items():
+        if card.member is None or name in carried:
             several = isinstance(values, list)
             shown = ", ".join(map(str, values)) if several else values
             lines.append(f"{name} is one of: {shown}." if several else f"{name}: {shown}.")
-    languages = _world(manifest).get("languages")
+    languages = _world(manifest).get("languages") if card.worded else None
     return [*lines, f"Languages: {', '.join(languages)}."] if languages else lines
 
 

@@ -137,7 +137,9 @@ class UnisonImagePipeline(DiffusionPipeline):
             num_inference_steps, guidance_scale, interval, shift, cast(Any, solver)
         )
         cond = None if embeddings is None else self._rows(embeddings, len(seeds))
-        config = self.transformer.config
+        config, dtype = self.transformer.config, self.transformer.dtype
+        if dtype != torch.float32:
+            raise ValueError(f"the weights are {dtype} but must be torch.float32; load them so")
         shape = (config.side**2, config.channels)
         noise = normal(seeds_tensor(seeds, self._execution_device), shape)
         images = self.codec.decode(solve(self._velocity(cond, options), noise, options))

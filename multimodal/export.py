@@ -198,6 +198,7 @@ def _card(module: AlignmentModule, name: str, figures: tuple[Figure, ...]) -> Ca
             "A text without a word is refused by Unison; here it is the embedding of nothing.",
         ),
         library="onnx",
+        worded="text" in config.kinds.values(),
         task="feature-extraction",
         figures=figures,
     )

@@ -172,6 +172,7 @@ def _card(module: TextModule, name: str, difference: float) -> Card:
         limits=limits,
         library="onnx",
         member="txt",
+        worded=True,
         task="text-generation",
         figures=(figure,),
     )

@@ -106,5 +106,6 @@ def _card(config: TextConfig, name: str, weights: int) -> Card:
             "It goes on with texts like those that it learnt from; what it says may be untrue.",
         ),
         library="transformers",
+        worded=True,
         task="text-generation",
     )

@@ -154,6 +154,12 @@ def test_a_model_without_a_condition_leaves_too_and_takes_none(tmp_path: Path):
         pipeline(torch.ones(8))
     with pytest.raises(ValueError, match="output_type is 'np'"):
         pipeline(output_type="np")
+    with pytest.raises(ValueError, match="solver is 'rk4'"):
+        pipeline(solver="rk4")
+    with pytest.raises(ValueError, match="steps is 0"):
+        pipeline(num_inference_steps=0)
+    with pytest.raises(ValueError, match=r"weights are torch\.float16"):
+        pipeline.to(torch.float16)()
 
 
 def test_the_card_tells_licence_data_figures_limits_and_has_the_header_of_hubs(root: Path):
