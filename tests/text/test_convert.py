@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.checkpoint import AtomicCheckpointIO, load_module, read_checkpoint, show
+from tests.alone import card_code, run_alone
 from tests.foreign import CASES, TEXTS, save_foreign
 from text.convert import from_hf, to_hf
 from text.model import TextConfig
@@ -209,10 +210,13 @@ def test_the_base_model_alone_and_masks_of_older_files_are_read(tmp_path):
         torch.testing.assert_close(net(ids), logits_of(model, ids), rtol=0, atol=1e-4)
 
 
-def test_the_readme_of_a_folder_names_its_origin_and_no_licence(tmp_path):
+def test_the_readme_of_a_folder_names_its_origin_and_no_licence_and_its_code_runs(tmp_path):
     own(tmp_path / "last.ckpt", layout="llama", mlp="swiglu")
     to_hf(tmp_path / "last.ckpt", tmp_path / "hf")
     card = (tmp_path / "hf" / "README.md").read_text()
     assert "7 steps, seed 0" in card
     assert "license: unknown" in card
     assert "No licence is stated here" in card
+    for title in ("Use", "Data", "Figures", "Limits", "Licence", "Origin"):
+        assert f"\n## {title}\n" in card
+    assert "Once" in run_alone(card_code(tmp_path / "hf" / "README.md"), tmp_path)
