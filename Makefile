@@ -1,5 +1,6 @@
 # make quickstart   build the world, train everything, write runs/quickstart/report.html
 # make test         run the tests
+# make demo         serve the run on a page: draw, speak, watch
 # PRESET=gpu, OUT=folder and SEED=number change the quick start, and WORLD what it is made of:
 #   make quickstart OUT=runs/recorded WORLD="--digits mnist --speech fsdd"
 # VENV=path puts the environment elsewhere; INSTALL=0 uses one whose packages are there already.
@@ -23,10 +24,13 @@ RUN = $(VENV)/bin/python
 READY = $(STAMP)
 endif
 
-.PHONY: quickstart smoke test lint clean
+.PHONY: quickstart demo smoke test lint clean
 
 quickstart: $(READY)
 	$(RUN) -m multimodal.quickstart --out $(OUT) --preset $(PRESET) --seed $(SEED) $(WORLD)
+
+demo: $(READY)
+	$(RUN) -m multimodal.demo --run $(OUT)
 
 smoke: $(READY)
 	$(RUN) -m multimodal.quickstart --out runs/smoke --smoke true

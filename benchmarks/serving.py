@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +126,7 @@ def latency(address: str, to: str, repeats: int) -> dict[str, float]:
     drawing = DRAWING.read_bytes()
     with httpx.Client(timeout=120) as client:
         for seed in range(repeats + 1):
-            started, first = time.perf_counter(), 0.0
+            started, first, last = time.perf_counter(), 0.0, {}
             form = {"to": to, "seed": seed, "format": "stream"}
             files = {"image": ("drawing.png", drawing)}
             url = f"{address}/generate"
@@ -134,7 +134,7 @@ def latency(address: str, to: str, repeats: int) -> dict[str, float]:
                 for line in answer.iter_lines():
                     first = first or time.perf_counter() - started
                     last = json.loads(line)
-            assert last["event"] == "finished", last
+            assert last.get("event") == "finished", last
             firsts.append(first)
             ends.append(time.perf_counter() - started)
     firsts, ends = firsts[1:], ends[1:]  # what is used for the first time is read from disk
@@ -222,7 +222,7 @@ def _print_latencies(timed: dict[str, dict[str, float]], repeats: int) -> None:
         print(f"| {name} | {first} | {row['end']:.2f} ({row['slowest end']:.2f}) |")
 
 
-def _print_loads(loads: dict[str, Sequence[Load]]) -> float:
+def _print_loads(loads: dict[str, list[Load]]) -> float:
     """Print throughput, and return the median ratio of the turns."""
     print("\n| server | requests a second, by turn | median latency, s | failures |")
     print("| --- | --- | --- | --- |")

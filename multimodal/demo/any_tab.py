@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, no_type_check
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from multimodal.demo.folders import Folders, pack, write_made
@@ -241,7 +242,7 @@ def drawn(drawing: Mapping[str, Any] | None) -> Image.Image | None:
     picture = picture.convert("RGBA")
     sheet = Image.new("RGBA", picture.size, "white")
     flat = Image.alpha_composite(sheet, picture).convert("RGB")
-    return flat if any(low != high for low, high in flat.getextrema()) else None
+    return flat if np.ptp(np.asarray(flat), axis=(0, 1)).any() else None
 
 
 def _read(modality: str, value: str) -> Any:

@@ -1,6 +1,7 @@
 """What Prometheus is told of the service."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Float
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,7 +20,7 @@ class Monitor:
 
     def __init__(self):
         self.registry = CollectorRegistry()
-        told = {"registry": self.registry}
+        told: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
             "unison_requests", "Requests to generate by HTTP status or, on the page, by outcome.",
             ["door", "status"], **told,
