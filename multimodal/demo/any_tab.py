@@ -89,7 +89,7 @@ class Result:
 def any_tab(service: Service, monitor: Monitor, folders: Folders) -> None:
     """Lay out the tab and let its buttons do their work."""
     with gr.Row(elem_classes="any"):
-        with gr.Column(scale=7):
+        with gr.Column(scale=8, min_width=680):
             inputs = _inputs()
         with gr.Column(scale=5):
             settings = _settings()
@@ -266,20 +266,21 @@ def _inputs() -> Inputs:
         elem_id="words",
     )
     with gr.Row():
-        drawing = gr.Sketchpad(
-            label="Draw a digit",
-            type="pil",
-            format="png",  # the default would lose what lies between pixels
-            brush=gr.Brush(default_size=22, colors=list(INKS), default_color=INKS[1]),
-            eraser=gr.Eraser(default_size=26),
-            layers=False,
-            transforms=(),
-            canvas_size=(CANVAS, CANVAS),
-            fixed_canvas=True,
-            height=CANVAS + 84,
-            elem_id="drawing",
-        )
-        with gr.Column():
+        with gr.Column(scale=4, min_width=400):
+            drawing = gr.Sketchpad(
+                label="Draw a digit",
+                type="pil",
+                format="png",  # the default would lose what lies between pixels
+                brush=gr.Brush(default_size=22, colors=list(INKS), default_color=INKS[1]),
+                eraser=gr.Eraser(default_size=26),
+                layers=False,
+                transforms=(),
+                canvas_size=(CANVAS, CANVAS),
+                fixed_canvas=True,
+                height=CANVAS + 84,
+                elem_id="drawing",
+            )
+        with gr.Column(scale=3, min_width=240):
             with gr.Tab("Picture"):
                 image = gr.Image(
                     show_label=False, type="filepath", sources=["upload", "clipboard", "webcam"],
@@ -309,8 +310,10 @@ def _settings() -> Settings:
         count = gr.Slider(1, MOST, 1, step=1, label="Samples", elem_id="count")
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
     with gr.Row():
-        guidance = gr.Slider(1, 6, 2, step=0.25, label="Guidance (1 is none)", elem_id="guidance")
-        steps = gr.Slider(0, 60, 0, step=1, label="Steps (0: each model's own)", elem_id="steps")
+        guidance = gr.Slider(
+            1, 6, 2, step=0.25, label="Guidance", info="1: none", elem_id="guidance"
+        )
+        steps = gr.Slider(0, 60, 0, step=1, label="Steps", info="0: as trained", elem_id="steps")
     return Settings(to, count, seed, guidance, steps, first_frame)
 
 
@@ -343,7 +346,7 @@ def _signal(modality: str, name: str) -> Any:
     shown: dict[str, Any] = {"interactive": False, "elem_id": name}
     match modality:
         case "text":
-            return gr.Textbox(label="Caption", buttons=["copy"], **shown)
+            return gr.Textbox(label="Caption", lines=3, buttons=["copy"], **shown)
         case "image":
             return gr.Image(label="Image", height=256, buttons=["download", "fullscreen"], **shown)
         case "audio":
