@@ -10,13 +10,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.checkpoint import read_checkpoint
-from core.flow import LogitNormal
+from core.flow import LogitNormal, interpolate
 from core.flow_module import FlowModule, FlowTraining
 from core.noise import normal, seeds_tensor, uniform
 from core.optim import OptimConfig
-from core.sampling import FlowOptions, solve
+from core.sampling import FlowOptions, Velocity, solve
 from video.files import write_animation
 from video.model import VideoConfig, build
+
+FRAME_GUIDANCE = 0.5
+"""How far a given first frame's effect is drawn out: the background errs less (LOG.md)."""
 
 
 class VideoModule(FlowModule):
@@ -93,12 +96,35 @@ class VideoModule(FlowModule):
             return super().generate(cond, options, seeds=seeds)
         noise = normal(seeds_tensor(seeds, self.device), self.token_shape)
         tokens = self.codec.plane.encode(first_frame.to(self.device))
-        known = torch.zeros(self.net.frames, dtype=torch.bool, device=self.device)
-        known[0] = True
         start = torch.cat([tokens, noise[:, tokens.shape[1] :]], dim=1)
-        clips = self.codec.decode(solve(self.guided_velocity(cond, options, known), start, options))
+        slope = self.going_on(cond, options, tokens, noise[:, : tokens.shape[1]])
+        clips = self.codec.decode(solve(slope, start, options))
         clips[:, 0] = first_frame  # not the codec's approximation of it
         return clips
+
+    def going_on(
+        self,
+        cond: Float[Tensor, "B E"] | None,
+        options: FlowOptions,
+        tokens: Float[Tensor, "B T C"],
+        noise: Float[Tensor, "B T C"],
+    ) -> Velocity:
+        """Return the velocity of clips that go on from a first frame, guided by it besides.
+
+        What the frame changes is its velocity less that of a clip whose first frame is as noisy as
+        the others. Source: Song et al. 2025 (history guidance).
+        """
+        known = torch.zeros(self.net.frames, dtype=torch.bool, device=self.device)
+        known[0] = True
+        guided, first = self.guided_velocity(cond, options, known), tokens.shape[1]
+
+        def velocity(x: Float[Tensor, "B T2 C"], t: float) -> Float[Tensor, "B T2 C"]:
+            noisy = torch.cat([interpolate(noise, tokens, _at(t, x)), x[:, first:]], dim=1)
+            change = self.velocity(x, t, cond, known) - self.velocity(noisy, t, cond)
+            change[:, :first] = 0  # it stays as it is
+            return guided(x, t) + FRAME_GUIDANCE * change
+
+        return velocity
 
     def write_samples(self, stem: Path, batch: dict[str, Any]) -> None:
         """Write an animation: real clips above, samples from their embeddings below."""
@@ -117,3 +143,7 @@ def given_frames(seeds: Int[Tensor, "B"], frames: int, share: float) -> Bool[Ten
     random = u[:, 3:] < 0.5
     random = random & ~random.all(dim=1, keepdim=True)
     return some[:, None] & torch.where(only_first[:, None], first, random)
+
+
+def _at(t: float, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B 1"]:
+    return x.new_full((len(x), 1), t)

@@ -11,7 +11,7 @@ from core.noise import mix
 from core.sampling import FlowOptions
 from image import ImageConfig, ImageModule
 from video import ClipCodec, VideoConfig, VideoEncoder, VideoModule
-from video.module import given_frames
+from video.module import FRAME_GUIDANCE, given_frames
 
 NET = DenoiserConfig(width=32, depth=2, heads=2)
 VIDEO = VideoConfig(frames=3, size=16, patch=8, components=None, net=NET)
@@ -116,6 +116,25 @@ def test_a_given_first_frame_comes_out_as_it_went_in():
     assert_close(clips[:, 0], first, atol=1e-5, rtol=0)
     free = module.generate(cond, FlowOptions(steps=3), seeds=[0, 1])
     assert not torch.allclose(free[:, 0], first, atol=0.1)
+
+
+def test_guidance_by_the_first_frame_draws_out_what_it_changes():
+    torch.manual_seed(0)
+    module = VideoModule(VIDEO, cond_dim=4).eval()
+    for p in module.net.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    first, cond = torch.rand(2, 3, 16, 16) * 2 - 1, torch.randn(2, 4)
+    tokens, noise = module.codec.plane.encode(first), torch.randn(2, 4, 192)
+    x, known = torch.randn(2, 12, 192), torch.tensor([True, False, False])
+    x[:, :4] = tokens
+    seen = module.velocity(x, 0.5, cond, known)
+    half = torch.cat([(noise + tokens) / 2, x[:, 4:]], dim=1)
+    change = (seen - module.velocity(half, 0.5, cond))[:, 4:]
+    options = FlowOptions(guidance=1.0)
+    found = module.going_on(cond, options, tokens, noise)(x, 0.5)
+    assert_close(found[:, 4:], seen[:, 4:] + FRAME_GUIDANCE * change)
+    assert not found[:, :4].any()
+    assert change.abs().max() > 1e-3
 
 
 def test_given_frames_have_no_loss():
