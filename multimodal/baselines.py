@@ -25,12 +25,11 @@ from torch.nn.functional import normalize
 from core.cli import command
 from core.files import new_file
 from core.noise import normal, seeds_tensor, uniform
-from multimodal.directions import System
 from multimodal.evaluate import draw_tuples, measure, measure_directions
 from multimodal.readers import load_readers, restrict
 from multimodal.report import models_id, publish
 from multimodal.report_baselines import COLUMNS, baseline_row, markdown_head
-from multimodal.space import embed_all
+from multimodal.systems import System, embed_all
 from multimodal.tuples import CARRIED, MODALITIES, Signals, Tuples, load_tuples, pick
 from multimodal.unison import Unison
 

@@ -4,43 +4,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from multimodal.readers import Reader
+from multimodal.systems import BATCH, System
 from multimodal.tuples import MODALITIES, Signals, pick
 
-BATCH = 125  # sources a pass
 ALONE = 5  # sources that are generated from one at a time, for latency
-
-
-@runtime_checkable
-class Towers(Protocol):
-    """The shared space alone."""
-
-    def embed(self, signals: Signals) -> dict[str, Float[Tensor, "B E"]]:
-        """Embed batches of signals."""
-        ...
-
-
-@runtime_checkable
-class System(Towers, Protocol):
-    """What is measured: towers, a prior, generators."""
-
-    def complete(
-        self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
-    ) -> dict[str, Float[Tensor, "B E"]]:
-        """Sample the embeddings of all modalities together, given those observed."""
-        ...
-
-    def decode(
-        self, modality: str, embeddings: Float[Tensor, "B E"], *, seeds: Sequence[int]
-    ) -> Any:
-        """Generate one signal for each embedding."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multimodal.directions import System, make
+from multimodal.directions import make
 from multimodal.factors import COLOURS, MOTIONS
 from multimodal.folder_shards import SUFFIXES, modality_of
 from multimodal.readers import Reader
+from multimodal.systems import System
 from multimodal.tuples import CARRIED, MODALITIES
 from multimodal.unison import read
 

@@ -28,8 +28,9 @@ from multimodal.readers import Reader, load_readers, restrict
 from multimodal.report import models_id, publish
 from multimodal.report_baselines import markdown_head
 from multimodal.report_emergent import COLUMNS, emergent_rows
-from multimodal.space import embed_all, retrieval
+from multimodal.space import retrieval
 from multimodal.stages import Preset, Stage, stages
+from multimodal.systems import embed_all
 from multimodal.towers import GENERATORS, ModalityName
 from multimodal.tuples import CARRIED, MODALITIES, Tuples
 from multimodal.unison import Unison

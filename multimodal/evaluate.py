@@ -22,7 +22,7 @@ from core.manifest import Manifest
 from core.noise import mix
 from core.shards import ShardReader
 from multimodal.agreement import SecondReaders, compare_readers, read_again
-from multimodal.directions import Made, System, latencies, make, read
+from multimodal.directions import Made, latencies, make, read
 from multimodal.elsewhere import find_trials, try_files
 from multimodal.examples import Examples, save_batches, save_examples
 from multimodal.factors import LABELS
@@ -31,6 +31,7 @@ from multimodal.readers import Reader, load_readers, restrict
 from multimodal.scores import Results, all_directions, score, spread, summarise
 from multimodal.second_readers import load_second_readers
 from multimodal.space import measure_space
+from multimodal.systems import System
 from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, positions, take
 
 TRAINED = 2000  # training signals among which the nearest is sought

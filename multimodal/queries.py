@@ -18,10 +18,11 @@ from torch.nn.functional import one_hot
 
 from core.noise import mix
 from multimodal.captions import query
-from multimodal.directions import System, make, read
+from multimodal.directions import make, read
 from multimodal.factors import COLOURS, LABELS, MOTIONS, Factor, Factors, held_out
 from multimodal.metrics import Reading, agreement, matches, mean
 from multimodal.readers import Reader
+from multimodal.systems import System
 from multimodal.tuples import CARRIED, MODALITIES, Tuples, pick
 
 FLOOR_DRAWS = 100

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from multimodal.captions import LANGUAGES
-from multimodal.directions import BATCH, Towers
 from multimodal.metrics import mean
-from multimodal.tuples import MODALITIES, Signals, Tuples, take
+from multimodal.systems import Towers, embed_all
+from multimodal.tuples import MODALITIES, Tuples
 
 RANKS = (1, 5, 10)
 PHRASES: Mapping[str, Sequence[str]] = {
@@ -52,14 +52,6 @@ def measure_space(system: Towers, real: Tuples) -> dict[str, Any]:
             if modality != "text"
         },
     }
-
-
-def embed_all(system: Towers, signals: Signals) -> dict[str, Float[Tensor, "N E"]]:
-    """Return the embeddings of signals, a batch at a time."""
-    count = len(next(iter(signals.values())))
-    batches = (range(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
-    parts = [system.embed(take(signals, rows)) for rows in batches]
-    return {m: torch.cat([part[m].cpu() for part in parts]) for m in signals}
 
 
 def retrieval(rows: Embeddings, real: Tuples) -> dict[str, dict[str, float]]:

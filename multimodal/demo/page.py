@@ -13,6 +13,8 @@ from multimodal.demo.service import Service
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anybody
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+MOST_WAITING = 64
+"""Clicks on all pages together that may wait."""
 STYLE = Path(__file__).with_name("page.css")
 HEAD = """
 # Unison
@@ -73,7 +75,7 @@ def build_page(service: Service, monitor: Monitor, folders: Folders):
         with gr.Tab("Numbers"):
             _numbers(service.unison.run)
         page.load(None, js=TAKE_BRUSH)
-    return page
+    return page.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
 
 
 def _numbers(run: Path) -> None:

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from core.shards import ShardReader
 from multimodal.factors import COLOURS, MOTIONS
-from multimodal.space import embed_all
+from multimodal.systems import embed_all
 from multimodal.tuples import MODALITIES, Tuples, load_tuples
 from multimodal.unison import Unison
 

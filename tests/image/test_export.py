@@ -17,6 +17,7 @@ from core.sampling import FlowOptions
 from image import ImageConfig, ImageModule
 from image.export import export
 from tests.alone import card_code, run_alone
+from tests.refusals import refused, write_wrong_things
 
 NET = DenoiserConfig(width=16, depth=2, heads=2)
 WIDTH = 8
@@ -188,24 +189,6 @@ def test_the_card_tells_licence_data_figures_limits_and_has_the_header_of_hubs(r
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(root, tmp_path, monkeypatch, capsys, argv, line):
-    whole = (root / "run/image/last.ckpt").read_bytes()
-    held = torch.load(root / "run/image/last.ckpt", weights_only=True)
-    (tmp_path / "last.ckpt").write_bytes(whole)
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "garbage.ckpt").write_bytes(bytes(range(256)))
-    torch.save({"state_dict": held["state_dict"]}, tmp_path / "foreign.ckpt")
-    torch.save(
-        {"state_dict": {}, "unison": {"kind": "audio", "version": 1}}, tmp_path / "audio.ckpt"
-    )
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/mine.txt").write_text("mine")
+    write_wrong_things(tmp_path, (root / "run/image/last.ckpt").read_bytes(), "audio")
     monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    given = {"--checkpoint": "last.ckpt", "--to": "diffusers", "--out": "out"} | {argv[0]: argv[1]}
-    with pytest.raises(SystemExit) as stop:
-        call(*(word for pair in given.items() for word in pair))
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert line in error
-    assert error.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    assert line in refused(call, "diffusers", argv, tmp_path, capsys)

@@ -16,6 +16,7 @@ from multimodal.alignment import AlignmentModule
 from multimodal.export import export
 from multimodal.towers import TowersConfig
 from tests.alone import card_code, run_alone, unchecked
+from tests.refusals import refused, write_wrong_things
 from text import TextEncoderConfig
 from video import VideoEncoderConfig
 
@@ -172,22 +173,6 @@ def test_towers_of_other_names_leave_under_them_and_raw_weights_when_asked(tmp_p
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(root, tmp_path, monkeypatch, capsys, argv, line):
-    whole = (root / "last.ckpt").read_bytes()
-    (tmp_path / "last.ckpt").write_bytes(whole)
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "garbage.ckpt").write_bytes(bytes(range(256)))
-    torch.save(
-        {"state_dict": {}, "unison": {"kind": "image", "version": 1}}, tmp_path / "image.ckpt"
-    )
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/mine.txt").write_text("mine")
+    write_wrong_things(tmp_path, (root / "last.ckpt").read_bytes(), "image")
     monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    given = {"--checkpoint": "last.ckpt", "--to": "onnx", "--out": "out"} | {argv[0]: argv[1]}
-    with pytest.raises(SystemExit) as stop:
-        call(*(word for pair in given.items() for word in pair))
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert line in error
-    assert error.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    assert line in refused(call, "onnx", argv, tmp_path, capsys)

@@ -38,7 +38,7 @@ def test_whatever_training_imports_there_is_no_reader_in_it(imports, name):
 
 
 def test_generation_asks_no_reader(imports):
-    for name in ("multimodal.generate", "multimodal.unison"):
+    for name in ("multimodal.generate", "multimodal.unison", "multimodal.demo.page"):
         assert imports.find_upstream_modules(name).isdisjoint(READERS)
 
 

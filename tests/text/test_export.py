@@ -11,6 +11,7 @@ import yaml
 from core.checkpoint import AtomicCheckpointIO, load_module
 from core.cli import command
 from tests.alone import card_code, run_alone, unchecked
+from tests.refusals import refused, write_wrong_things
 from text.export import export, write_graphs
 from text.model import TextConfig, TextModel
 from text.module import TextModule
@@ -158,23 +159,9 @@ def test_models_of_other_layouts_leave_too(tmp_path, cond_dim, shape):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, argv, line):
     module = write_checkpoint(tmp_path / "last.ckpt", 0)
-    whole = (tmp_path / "last.ckpt").read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    torch.save(
-        {"state_dict": {}, "unison": {"kind": "image", "version": 1}}, tmp_path / "image.ckpt"
-    )
     checkpoint = {"state_dict": TextModule(module.net.config).state_dict()}
     module.on_save_checkpoint(checkpoint)
     AtomicCheckpointIO().save_checkpoint(checkpoint, tmp_path / "new.ckpt")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/mine.txt").write_text("mine")
+    write_wrong_things(tmp_path, (tmp_path / "last.ckpt").read_bytes(), "image")
     monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    given = {"--checkpoint": "last.ckpt", "--to": "onnx", "--out": "out"} | {argv[0]: argv[1]}
-    with pytest.raises(SystemExit) as stop:
-        call(*(word for pair in given.items() for word in pair))
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert line in error
-    assert error.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    assert line in refused(call, "onnx", argv, tmp_path, capsys)

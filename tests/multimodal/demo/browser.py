@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,3 +55,22 @@ def keep(page, name: str) -> None:
     """Keep a screenshot of the whole page."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+
+
+def draw(page, corners: Sequence[tuple[float, float]], after: Callable[[], object] = int) -> None:
+    """Draw on the sheet with the mouse, from corner to corner.
+
+    Args:
+        page: The open page.
+        corners: Shares of the sheet's width and height.
+        after: Called after each line.
+    """
+    box = page.locator("#drawing canvas").first.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=10)
+        after()
+    page.mouse.up()
+    page.wait_for_timeout(500)  # the editor gathers a stroke for a moment

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.cli import command
 from multimodal.demo.app import build_app
-from tests.multimodal.demo.browser import chromium, served
+from tests.multimodal.demo.browser import chromium, draw, served
 
 SIZE = {"width": 1340, "height": 1130}
 SEVEN = [(0.36, 0.3), (0.64, 0.3), (0.56, 0.45), (0.48, 0.6), (0.44, 0.7)]
@@ -35,7 +35,8 @@ def capture(run: Path = Path("runs/quickstart"), out: Path = Path("docs")) -> No
         page.wait_for_selector('#drawing button[aria-label="Brush"].highlight')
         page.wait_for_timeout(500)
         shoot(2)
-        _draw(page, shoot)
+        draw(page, SEVEN, shoot)
+        shoot()
         page.locator("#words textarea, #words input").type("left")
         page.locator("#to").get_by_label("video").check()
         page.locator("#first").get_by_role("checkbox").check()
@@ -50,19 +51,6 @@ def capture(run: Path = Path("runs/quickstart"), out: Path = Path("docs")) -> No
     small[0].save(out / "demo.webp", save_all=True, append_images=small[1:], duration=180,
                   loop=0, quality=60, method=6)  # fmt: skip
     print(f"{out / 'demo.png'}, {out / 'demo.webp'}: {len(frames)} frames")
-
-
-def _draw(page, shoot) -> None:
-    box = page.locator("#drawing canvas").first.bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=6)
-        shoot()
-    page.mouse.up()
-    page.wait_for_timeout(400)
-    shoot()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from core.cli import command, plain_options
 from multimodal.demo.app import build_app
 from multimodal.generate import FLAGS, generate
-from tests.multimodal.demo.browser import chromium, keep, served
+from tests.multimodal.demo.browser import chromium, draw, keep, served
 from tests.tiny_run import write_models
 
 FIXTURES = Path("tests/fixtures").absolute()
@@ -57,18 +57,6 @@ def visit(browser, address):
     yield open_page
     for context in contexts:
         context.close()
-
-
-def draw(page, corners):
-    """Draw with the mouse."""
-    box = page.locator("#drawing canvas").first.bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=10)
-    page.mouse.up()
-    page.wait_for_timeout(500)  # the editor gathers a stroke for a moment
 
 
 def choose(page, *modalities):
