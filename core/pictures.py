@@ -24,7 +24,7 @@ def opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Yield a picture of one of the formats; whatever is wrong with it is one clear line."""
     names = ", ".join(formats)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
+        with warnings.catch_warnings(action="ignore"), _open(path, formats) as image:
             check_sides(path, image.size)
             yield image
     except UnidentifiedImageError:
@@ -54,6 +54,8 @@ def from_pillow(image: Image.Image, detail: int = DETAIL) -> Float[Tensor, "3 H 
     """Return a picture in [-1, 1]: reduced to about `detail`, turned as EXIF says, on white."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode == "1":
+        image = image.convert("L")
     if image.mode == "P":
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     image = ImageOps.exif_transpose(image.reduce(max(1, min(image.size) // detail)))
@@ -62,6 +64,13 @@ def from_pillow(image: Image.Image, detail: int = DETAIL) -> Float[Tensor, "3 H 
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     array = np.asarray(image.convert("RGB"), dtype=np.float32) / 127.5 - 1
     return rearrange(torch.from_numpy(array), "h w c -> c h w")
+
+
+def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        return Image.open(path, formats=formats)
+    except ValueError as error:  # Pillow's own limits, as on texts that unpack to very much
+        raise OSError(str(error)) from None
 
 
 def to_pillow(image: Float[Tensor, "3 H W"], upscale: int = 1) -> Image.Image:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from image.files import read_image, write_image
 
@@ -81,3 +82,16 @@ def test_a_bad_picture_is_one_clear_line(bad: Path, name: str, rule: str):
         read_image(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_large_picture_of_black_and_white_is_read(tmp_path: Path):
+    Image.new("1", (2100, 2100), 1).save(tmp_path / "a.png")
+    assert (read_image(tmp_path / "a.png") > 0.999).all()
+
+
+def test_a_text_that_unpacks_to_very_much_is_one_clear_line(tmp_path: Path):
+    notes = PngInfo()
+    notes.add_text("note", "a" * 2_000_000, zip=True)
+    Image.new("L", (40, 40)).save(tmp_path / "a.png", pnginfo=notes)
+    with pytest.raises(ValueError, match=r"is damaged .* save or copy it again"):
+        read_image(tmp_path / "a.png")
