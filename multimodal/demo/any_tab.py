@@ -15,8 +15,7 @@ from multimodal.demo.folders import Folders, pack, write_made
 from multimodal.demo.monitor import Monitor
 from multimodal.demo.replies import command_line
 from multimodal.demo.service import Failed, Finished, Made, Progress, QueueFull, Request, Service
-from multimodal.demo.uploads import read_weighed
-from multimodal.media import MEDIA
+from multimodal.demo.uploads import read_weighed, typed
 from multimodal.towers import MODALITIES
 from multimodal.wish import Wish
 
@@ -247,7 +246,7 @@ def drawn(drawing: Mapping[str, Any] | None) -> Image.Image | None:
 
 def _read(modality: str, value: str) -> Any:
     if modality == "text":
-        return MEDIA["text"].read(f"{value} ")  # with a blank behind, it names no file
+        return typed(value)
     return read_weighed(modality, Path(value), Path(value).name)
 
 
@@ -284,6 +283,7 @@ def _inputs() -> Inputs:
             with gr.Tab("Picture"):
                 image = gr.Image(
                     show_label=False, type="filepath", sources=["upload", "clipboard", "webcam"],
+                    image_mode=None,  # else it is decoded in this process
                     height=HEIGHT, elem_id="picture",
                 )  # fmt: skip
             with gr.Tab("Sound"):

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from multimodal.demo.service import QueueFull
 from multimodal.report_html import FPS, RATE
 from multimodal.report_media import clip_uri, image_uri, sound_uri, spectrogram_uri
 
@@ -42,14 +43,14 @@ def asset(name: str) -> str:
 
 
 def polite(handler: Callable[P, R]) -> Callable[P, R]:
-    """Return a handler whose ValueError and OSError, the user's mistakes, the page shows."""
+    """Return a handler whose ValueError, OSError and QueueFull, no defects, the page shows."""
     import gradio
 
     @wraps(handler)
     def handled(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, QueueFull) as error:
             raise gradio.Error(str(error), print_exception=False) from error
 
     return handled
@@ -62,7 +63,7 @@ def answered(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[
     def answer(request: Any) -> dict[str, Any]:
         try:
             return function(request)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, QueueFull) as error:
             return {"wrong": True, "html": f'<p class="wrong">{escape(str(error))}</p>'}
 
     return answer

@@ -9,10 +9,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from multimodal.demo.uploads import read_weighed, typed
 from multimodal.folder_shards import SUFFIXES, modality_of
 from multimodal.probes import Probes, accuracies, fit
 from multimodal.probes import read as read_split
-from multimodal.unison import Unison, read
+from multimodal.unison import Unison
 
 SAMPLES = 4000
 """Training samples that probes are fitted on, as in `multimodal.probes`."""
@@ -38,10 +39,10 @@ def input_signal(text: str, file: str | None) -> tuple[str, Any]:
         if Path(file).suffix.lower() not in SUFFIXES:
             raise ValueError(f"{Path(file).name} is of no known kind; choose {', '.join(SUFFIXES)}")
         modality = modality_of(Path(file))
-        return modality, read(modality, Path(file))
+        return modality, read_weighed(modality, Path(file), Path(file).name)
     if not text.strip():
         raise ValueError("nothing is given; type words or choose a file")
-    return "text", read("text", text)
+    return "text", typed(text)
 
 
 def what_is_known(unison: Unison, modality: str, signal: Any) -> Known:

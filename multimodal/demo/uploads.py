@@ -1,9 +1,10 @@
-"""Files of strangers: weighed before they are read, and never stored by their own name."""
+"""Files of strangers: weighed, read by another process, and never stored by their own name."""
 
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from multimodal.demo.reading import pool
 from multimodal.media import MEDIA
 
 HEAVIEST = {"text": 20_000, "image": 50_000_000, "audio": 40_000_000, "video": 1_500_000_000}
@@ -31,8 +32,22 @@ def receive(modality: str, data: bytes, name: str = "") -> Any:
 
 
 def read_weighed(modality: str, path: Path, name: str = "") -> Any:
-    """Return the signal in a file, unless it is too much; messages call it `name`."""
+    """Return the signal in a file, unless it is too much; messages call it `name`.
+
+    Raises:
+        ValueError: for what cannot be read, or not in the time and memory that a file may take.
+        QueueFull: if too many files wait to be read.
+    """
     called = printable(name) or f"the {modality}"
+    try:
+        return pool().run(weigh_and_read, modality, path)
+    except ValueError as error:
+        line = str(error).replace(str(path), called)
+        raise ValueError(line if called in line else f"{called}: {line}") from None
+
+
+def weigh_and_read(modality: str, path: Path) -> Any:
+    """Return the signal in a file whose weight is allowed, here and now."""
     try:
         weight = MEDIA[modality].weigh(path)
         if weight > HEAVIEST[modality]:
@@ -41,8 +56,13 @@ def read_weighed(modality: str, path: Path, name: str = "") -> Any:
                 " here; send a smaller one"
             )
         return MEDIA[modality].read(path)
-    except (ValueError, OSError) as error:
-        raise ValueError(str(error).replace(str(path), called)) from None
+    except OSError as error:
+        raise ValueError(str(error)) from None
+
+
+def typed(text: str) -> str:
+    """Return what a person typed as a caption: never what a file of that name holds."""
+    return MEDIA["text"].read(f"{text} ")  # with a blank behind, it names no file
 
 
 def printable(name: str) -> str:
