@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.cli import command
 
-HOME = ("localhost", "127.0.0.1", "[::1]", "testserver")
+HOME = ("localhost", "127.0.0.1", "[::1]")
 """Names by which this machine calls itself."""
 
 
@@ -48,6 +48,8 @@ def serve(
 
     from multimodal.demo.app import build_app
     from multimodal.demo.doors import Keys
+    from multimodal.demo.heads import TimedHeads
+    from multimodal.demo.reading import narrow_pillow
     from multimodal.demo.service import Limits
 
     keys = None if api_key_file is None else Keys(api_key_file)
@@ -62,7 +64,11 @@ def serve(
     names = HOME if is_loopback(host) else None
     with build_app(run, limits, keys, max_upload_mb, device, page=page, names=names) as app:
         print(f"http://{host}:{port} serves {run}; the API is described at /docs", flush=True)
-        uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+        narrow_pillow()
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5,
+            http=TimedHeads,
+        )  # fmt: skip
 
 
 def check_run(run: Path) -> None:

@@ -17,8 +17,7 @@ from multimodal.demo.monitor import Monitor
 from multimodal.demo.replies import as_json, as_zip, command_line, samples_of
 from multimodal.demo.service import Event, Failed, Finished, Made, Progress, Request, Service
 from multimodal.demo.service import QueueFull as Full
-from multimodal.demo.uploads import printable, receive
-from multimodal.media import MEDIA
+from multimodal.demo.uploads import printable, receive, typed
 from multimodal.wish import Wish
 
 STATUS = {"invalid": 422, "late": 504, "cancelled": 503, "broken": 500}
@@ -75,14 +74,14 @@ def build_api(service: Service, monitor: Monitor) -> FastAPI:
         return JSONResponse(about | {"samples": samples_of(request.wish, made)})
 
     @app.get("/healthz", response_class=JSONResponse)
-    def healthz() -> dict[str, Any]:
+    async def healthz() -> dict[str, Any]:
         """Tell whether the service works: the computing thread answers."""
         if not service.alive:
             raise HTTPException(503, "the computing thread has ended; start the service again")
-        return {"status": "ok", "run": str(service.unison.run), "waiting": service.waiting}
+        return {"status": "ok", "run": service.unison.run.name, "waiting": service.waiting}
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Requests, latency, queue, failures and drift of the inputs, for Prometheus."""
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(monitor.page(), headers={"content-type": kind})
@@ -119,7 +118,7 @@ class Asked:
             HTTPException: 422 for what cannot be read or done, 429 if too many wait.
         """
         try:
-            signals = {} if text is None else {"text": MEDIA["text"].read(_no_path(text))}
+            signals = {} if text is None else {"text": typed(text)}
             self.given = {} if text is None else {"text": text}
             for modality, file in files.items():
                 if file is not None:
@@ -181,11 +180,6 @@ class Asked:
         self.monitor.requests.labels("api", status).inc()
         if fault:
             self.monitor.failures.labels(fault).inc()
-
-
-def _no_path(text: str) -> str:
-    """Keep a text from being taken for the path of a file of this machine."""
-    return f"{text} " if text.endswith(".txt") else text
 
 
 def _line(error: ValueError) -> str:

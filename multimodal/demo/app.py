@@ -8,8 +8,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from multimodal.demo.api import build_api
-from multimodal.demo.doors import KeyGuard, Keys, SizeGuard
+from multimodal.demo.doors import BodyGuard, KeyGuard, Keys
 from multimodal.demo.monitor import Monitor
+from multimodal.demo.page_doors import PageGuard
+from multimodal.demo.reading import pool
 from multimodal.demo.service import Limits, Service
 from multimodal.towers import MODALITIES
 from multimodal.unison import Unison
@@ -44,6 +46,7 @@ def build_app(
     monitor = Monitor()
     service = Service(Unison(run, device), limits, monitor)
     try:
+        pool().warm_up()
         warm_up(service)
         monitor.attend(service)
         api = build_api(service, monitor)
@@ -51,7 +54,7 @@ def build_app(
             from multimodal.demo.page import add_page
 
             add_page(api, service, monitor, keys, max_upload_mb)
-        app: ASGIApp = SizeGuard(api, max_upload_mb * 2**20)
+        app: ASGIApp = BodyGuard(PageGuard(api), max_upload_mb * 2**20)
         app = app if keys is None else KeyGuard(app, keys, GUARDED)
         yield app if names is None else TrustedHostMiddleware(app, list(names))
     finally:

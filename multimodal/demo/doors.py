@@ -1,7 +1,9 @@
 """Who may come in, and with how much."""
 
+import asyncio
 import hashlib
 import hmac
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,8 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.files import existing_file
 
-OPEN = ("/healthz",)
-"""Paths that need no key."""
+QUIET, WHOLE = 10.0, 300.0
+"""Seconds that the next byte of a body, and all of it, may take."""
+LATE = "the body did not come in time; send it again"
 
 
 class Keys:
@@ -38,19 +41,25 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request that may come in."""
         if scope["type"] == "http" and scope["path"] in self.paths:
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            headers = {
+                name: value.decode("utf-8", "surrogateescape") for name, value in scope["headers"]
+            }
             bearer = headers.get(b"authorization", "").removeprefix("Bearer ")
             if not self.keys.has(headers.get(b"x-api-key", bearer)):
-                await _answer(send, 401, "a key is needed: send it as X-API-Key")
+                await answer(send, 401, "a key is needed: send it as X-API-Key")
                 return
         await self.app(scope, receive, send)
 
 
-class SizeGuard:
-    """Answers 413 to a body larger than `most` bytes, and reads no more of it than that."""
+class BodyGuard:
+    """Answers 413 to a body larger than `most` bytes, and 408 to one that does not come.
 
-    def __init__(self, app: ASGIApp, most: int):
-        self.app, self.most = app, most
+    It reads no more than that, and waits no longer than `quiet` seconds for the next byte and
+    `whole` for the last.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, quiet: float = QUIET, whole: float = WHOLE):
+        self.app, self.most, self.quiet, self.whole = app, most, quiet, whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request whose body is counted while it comes in."""
@@ -59,36 +68,53 @@ class SizeGuard:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced[:20]) > self.most:
-            await self._refuse(send)
+            await answer(send, 413, self._too_large())
             return
-        taken, begun, over = 0, False, False
+        body = _Body(self, receive, send)
+        with suppress(_Refused):
+            await self.app(scope, body.receive, body.send)
+        if body.refused and not body.answered:
+            await answer(send, body.refused, self._too_large() if body.refused == 413 else LATE)
 
-        async def counted() -> Message:
-            nonlocal taken, over
-            message = await receive()
-            taken += len(message.get("body", b""))
-            over = taken > self.most
-            if over:
-                raise _TooLarge
-            return message
-
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            if begun or not over:  # what is said of a body that was cut off is not the reason
-                begun = True
-                await send(message)
-
-        with suppress(_TooLarge):
-            await self.app(scope, counted, noted)
-        if over and not begun:
-            await self._refuse(send)
-
-    async def _refuse(self, send: Send) -> None:
-        size = self.most / 2**20
-        await _answer(send, 413, f"a request may have {size:g} MB; send smaller files")
+    def _too_large(self) -> str:
+        return f"a request may have {self.most / 2**20:g} MB; send smaller files"
 
 
-class _TooLarge(Exception):
+class _Body:
+    """One request's body on its way in."""
+
+    def __init__(self, guard: BodyGuard, receive: Receive, send: Send):
+        self.guard, self._receive, self._send = guard, receive, send
+        self.taken, self.whole = 0, False
+        self.until = time.monotonic() + guard.whole
+        self.refused = 0
+        self.answered = False
+
+    async def receive(self) -> Message:
+        """Return the next part; once all is there, wait for as long as it takes."""
+        if self.whole:
+            return await self._receive()
+        patience = min(self.guard.quiet, self.until - time.monotonic())
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.0, patience))
+        except TimeoutError:
+            self.refused = 408
+            raise _Refused from None
+        self.taken += len(message.get("body", b""))
+        self.whole = not message.get("more_body", False)
+        if self.taken > self.guard.most:
+            self.refused = 413
+            raise _Refused
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on the answer, but not what is said of a body that was cut off here."""
+        if self.answered or not self.refused:
+            self.answered = True
+            await self._send(message)
+
+
+class _Refused(Exception):
     pass
 
 
@@ -96,7 +122,8 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-async def _answer(send: Send, status: int, detail: str) -> None:
+async def answer(send: Send, status: int, detail: str) -> None:
+    """Answer with one line, and close the connection."""
     from starlette.responses import JSONResponse
 
     async def nothing() -> Message:

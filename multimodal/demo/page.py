@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse
+from starlette.routing import Mount
 
 from multimodal.demo.doors import Keys
 from multimodal.demo.folders import Folders
@@ -13,9 +15,12 @@ from multimodal.demo.service import Service
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anybody
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_RUN_HISTORY", "False")  # it would connect to accounts elsewhere
 MOST_WAITING = 64
 """Clicks on all pages together that may wait."""
 STYLE = Path(__file__).with_name("page.css")
+COOKIES = ("access-token", "access-token-unsecure")
+"""Begin the names of Gradio's."""
 HEAD = """
 # Unison
 
@@ -35,12 +40,19 @@ def add_page(
     report = service.unison.run / "report.html"
 
     @api.get("/report", include_in_schema=False)
-    def report_page() -> FileResponse:
+    def report_page(request: Request) -> FileResponse:
+        if keys is not None and not _logged_in(api, request):
+            raise HTTPException(401, "log in to the page first")
+        if not report.is_file():
+            raise HTTPException(404, "the run has no report")
         return FileResponse(report, media_type="text/html")
 
+    page = build_page(service, monitor, folders)
+    # Of a page that is mounted, not launched, Gradio takes any path of this machine for an upload.
+    page.has_launched = True
     gr.mount_gradio_app(
         api,
-        build_page(service, monitor, folders),
+        page,
         path="/",
         auth=None if keys is None else (lambda _, key: keys.has(key)),
         auth_message="Any name; the password is a key.",
@@ -54,6 +66,13 @@ def add_page(
         footer_links=[],
         ssr_mode=False,
     )
+
+
+def _logged_in(api: FastAPI, request: Request) -> bool:
+    """Tell whether a browser has logged in to Gradio, which is mounted last."""
+    mounted: Any = next(route for route in reversed(api.routes) if isinstance(route, Mount)).app
+    tokens = (request.cookies.get(f"{name}-{mounted.cookie_id}") for name in COOKIES)
+    return any(token in mounted.tokens for token in tokens if token)
 
 
 def build_page(service: Service, monitor: Monitor, folders: Folders):

@@ -1,5 +1,6 @@
 """Claims about the HTTP API: what comes back, and what is turned away."""
 
+import asyncio
 import base64
 import io
 import json
@@ -17,7 +18,7 @@ from starlette.testclient import TestClient
 from core.cli import command, plain_options
 from multimodal.demo.__main__ import serve
 from multimodal.demo.app import build_app
-from multimodal.demo.doors import Keys
+from multimodal.demo.doors import BodyGuard, Keys
 from multimodal.demo.service import Limits
 from multimodal.generate import FLAGS, generate
 from multimodal.wish import Wish
@@ -234,3 +235,37 @@ def test_a_service_that_cannot_be_says_so_in_one_line(run, options, told, capsys
     line = capsys.readouterr().err
     assert told in line
     assert line.count("\n") == 1
+
+
+def test_a_body_that_does_not_come_is_answered():
+    async def reads(scope, receive, send):
+        await receive()
+
+    async def never():
+        await asyncio.sleep(60)
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [], "path": "/generate"}
+    asyncio.run(BodyGuard(reads, 10, quiet=0.05)(scope, never, send))
+    assert sent[0]["status"] == 408
+
+
+def test_the_page_hides_no_report_and_shows_it_to_none_without_a_key(run, tmp_path):
+    (tmp_path / "keys").write_text("sesame\n")
+    with build_app(run, device="cpu") as app:
+        client = TestClient(app, raise_server_exceptions=False)
+        refused(client.get("/report"), 404)
+        refused(client.post("/gradio_api/process_recording"), 404)
+        refused(client.post("/gradio_api/run/x", json={"data": []}), 422)
+    report = run / "report.html"
+    report.write_text("numbers")
+    with build_app(run, keys=Keys(tmp_path / "keys"), device="cpu") as app:
+        client = TestClient(app, base_url="https://testserver")
+        refused(client.get("/report"), 401)
+        client.post("/login", data={"username": "me", "password": "sesame"})
+        assert client.get("/report").text == "numbers"
+    report.unlink()
