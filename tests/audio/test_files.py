@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import soundfile
 import torch
 
-from audio.files import LEAD, LOUDNESS, PEAK, read_audio, trim, write_audio
+from audio.files import KERNEL, LEAD, LOUDNESS, PEAK, ratio, read_audio, trim, write_audio
 
 RATE = 8_000
 
@@ -84,3 +85,25 @@ def test_one_loud_click_does_not_clip(tmp_path: Path):
     data[3_000] = 0.9
     soundfile.write(tmp_path / "a.wav", data, RATE)
     assert read_audio(tmp_path / "a.wav").abs().max() == pytest.approx(PEAK, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 37_800, 44_100, 48_000, 192_000])
+@pytest.mark.parametrize("target", [8_000, 16_000, 24_000])
+def test_usual_rates_are_resampled_exactly(rate: int, target: int):
+    assert ratio(rate, target) == Fraction(rate, target)
+
+
+@pytest.mark.parametrize("rate", [4_001, 15_991, 44_101, 767_999])
+def test_rates_without_a_common_divisor_need_no_giant_filter(tmp_path: Path, rate: int):
+    found = ratio(rate, RATE)
+    assert found.numerator * found.denominator <= KERNEL
+    assert float(found) == pytest.approx(rate / RATE, rel=1e-3)
+    soundfile.write(tmp_path / "a.wav", tone(0.8, rate), rate)
+    spectrum = torch.fft.rfft(read_audio(tmp_path / "a.wav")).abs()
+    assert spectrum.argmax() * RATE / 10_400 == pytest.approx(440, abs=2)
+
+
+def test_other_kinds_that_the_decoder_knows_are_refused(tmp_path: Path):
+    soundfile.write(tmp_path / "a.aiff", tone(0.8, RATE), RATE)
+    with pytest.raises(ValueError, match="is not a WAV, FLAC, OGG or MP3"):
+        read_audio(tmp_path / "a.aiff")
