@@ -1,7 +1,7 @@
 """The user's clips: MP4, WebM, GIF and animated WebP in, MP4 and WebP out."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,12 @@ from core.pictures import check_sides, from_pillow, opened, to_pillow
 ANIMATIONS = ("GIF", "WEBP")
 FRAMES = (2, 20_000)
 """Fewest and most frames of a clip; the most are ten minutes at 33 a second."""
+FRAME = 9_000_000
+"""Most pixels of a frame, a little above 4096x2160; a decoder may hold seventeen of them."""
+KINDS = {"format_whitelist": "mov,mp4,matroska,webm", "protocol_whitelist": "file"}
+"""What may be opened: other kinds are lists of more files to open, of other hosts' too."""
+CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "libvpx", "libvpx-vp9", "mpeg4", "mjpeg")
+"""Decoders that may run, as FFmpeg names them."""
 DETAIL = 512
 """Shorter side in pixels to which larger frames are first reduced."""
 
@@ -43,6 +49,7 @@ def weigh_video(path: str | Path) -> int:
     path = existing_file(path)
     if _is_animation(path):
         with opened(path, ANIMATIONS) as image:
+            _check_frame(path, image.size)
             return image.width * image.height * getattr(image, "n_frames", 1)
     with _film(path) as container:
         shape = container.streams.video[0].codec_context
@@ -103,9 +110,10 @@ def _is_animation(path: Path) -> bool:
 
 def _read_animation(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
     with opened(path, ANIMATIONS) as image:
+        _check_frame(path, image.size)
         count = getattr(image, "n_frames", 1)
         _check_count(path, count)
-        return _pick(ImageSequence.Iterator(image), evenly(count, frames))
+        return _pick(ImageSequence.Iterator(image), evenly(count, frames), lambda image: image)
 
 
 def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
@@ -114,7 +122,7 @@ def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
         count = _count(container)
         _check_count(path, count)
     with _film(path) as container:
-        picked = _pick(map(_upright, container.decode(video=0)), evenly(count, frames))
+        picked = _pick(_frames(path, container), evenly(count, frames), _upright)
     if not picked:
         raise ValueError(f"{path} holds no frame that can be shown; save or copy it again")
     return picked
@@ -127,17 +135,43 @@ def _film(path: Path) -> Iterator[Any]:
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=KINDS) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} holds no video; name a clip (MP4, WebM, GIF or WebP)")
-            shape = container.streams.video[0].codec_context
-            check_sides(path, (shape.width, shape.height))
+            decoder = container.streams.video[0].codec_context
+            if decoder is None or decoder.name not in CODECS:
+                name = getattr(decoder, "name", "something unknown")
+                raise ValueError(f"{path} is coded as {name}; save it as MP4 (H.264)")
+            _check_frame(path, (decoder.width, decoder.height))
+            decoder.options = {"max_pixels": str(2 * FRAME)}  # sizes may change on the way
             yield container
     except FFmpegError as error:
         raise ValueError(
             f"{path} is no clip (MP4, WebM, GIF or WebP) or is damaged ({error.strerror}); "
             "save or copy it again"
         ) from None
+
+
+def _frames(path: Path, container: Any) -> Iterator[Any]:
+    """Yield decoded frames while they are as large as the header says."""
+    shape = container.streams.video[0].codec_context
+    announced = shape.width * shape.height
+    for frame in container.decode(video=0):
+        if frame.width * frame.height > announced:
+            raise ValueError(
+                f"{path} has a frame of {frame.width}x{frame.height} pixels, larger than its "
+                "header says; save it again"
+            )
+        yield frame
+
+
+def _check_frame(path: Path, size: tuple[int, int]) -> None:
+    check_sides(path, size)
+    if size[0] * size[1] > FRAME:
+        raise ValueError(
+            f"{path} has frames of {size[0]}x{size[1]} pixels but {FRAME:,} pixels are the most of "
+            "a clip; scale it"
+        )
 
 
 def _count(container: Any) -> int:
@@ -152,12 +186,14 @@ def _check_count(path: Path, count: int) -> None:
         )
 
 
-def _pick(images: Iterable[Image.Image], wanted: list[int]) -> list[Float[Tensor, "3 H W"]]:
-    """Return the wanted frames; where a broken clip has fewer, its last stands in."""
+def _pick(
+    frames: Iterable[Any], wanted: list[int], shown: Callable[[Any], Image.Image]
+) -> list[Float[Tensor, "3 H W"]]:
+    """Return the wanted frames as `shown`; where a broken clip has fewer, its last stands in."""
     kept = []
-    for number, image in enumerate(images):
+    for number, frame in enumerate(frames):
         if number in wanted:
-            kept += [from_pillow(image, DETAIL)] * wanted.count(number)
+            kept += [from_pillow(shown(frame), DETAIL)] * wanted.count(number)
         if number == wanted[-1]:
             break
     return kept + kept[-1:] * (len(wanted) - len(kept))

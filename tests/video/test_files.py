@@ -74,7 +74,7 @@ def test_frames_are_picked_evenly_and_a_short_clip_repeats():
         ("cut.mp4", "is no clip .* or is damaged"),
         ("sound.mp4", "holds no video"),
         ("still.gif", "holds 1 frames but a clip has 2"),
-        ("still.png", "holds 1 frames but a clip has 2"),
+        ("still.png", "is no clip"),
         ("tiny.gif", "1x1 pixels"),
         ("cut.gif", "is damaged"),
     ],
@@ -100,3 +100,17 @@ def test_a_bad_clip_is_one_clear_line(tmp_path: Path, name: str, rule: str):
         read_video(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["file upload", "file /etc/passwd"])
+def test_a_list_of_other_files_is_no_clip(tmp_path: Path, line: str):
+    (tmp_path / "upload").write_text(f"ffconcat version 1.0\n{line}\n" * 2)
+    with pytest.raises(ValueError, match="is no clip"):
+        read_video(tmp_path / "upload")
+
+
+def test_frames_too_large_to_hold_seventeen_of_are_refused(tmp_path: Path):
+    frames = [Image.new("L", (4000, 4000), shade) for shade in (0, 255)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="4000x4000 pixels but 9,000,000 pixels are the most"):
+        read_video(tmp_path / "a.gif")
