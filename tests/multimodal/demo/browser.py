@@ -39,6 +39,13 @@ def served(app) -> Iterator[str]:
     thread.join(20)
 
 
+def service_of(app):
+    """Return the service behind an application and its guards."""
+    while not hasattr(app, "state"):
+        app = app.app
+    return app.state.service
+
+
 @contextmanager
 def chromium():
     """Yield a headless Chromium, or skip the test where there is none."""

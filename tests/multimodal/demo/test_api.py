@@ -22,6 +22,7 @@ from multimodal.demo.doors import BodyGuard, Keys
 from multimodal.demo.service import Limits
 from multimodal.generate import FLAGS, generate
 from multimodal.wish import Wish
+from tests.multimodal.demo.browser import service_of
 from tests.tiny_run import write_models
 
 FIXTURES = Path("tests/fixtures").absolute()
@@ -153,7 +154,7 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client):
 
 def test_more_than_may_wait_get_429_and_when_to_come_again(run):
     with build_app(run, Limits(waiting=1), device="cpu", page=False) as app:
-        client, service = TestClient(app), _service_of(app)
+        client, service = TestClient(app), service_of(app)
         begun, go = threading.Event(), threading.Event()
         work = (lambda _: begun.set() or go.wait(20),)
         threading.Thread(target=service.call, args=work).start()
@@ -165,12 +166,6 @@ def test_more_than_may_wait_get_429_and_when_to_come_again(run):
         assert "1 requests wait already" in refused(answer, 429)
         assert answer.headers["retry-after"] == "2"
         assert post(client, to="text").status_code == 200
-
-
-def _service_of(app):
-    while not hasattr(app, "state"):
-        app = app.app
-    return app.state.service
 
 
 def test_health_and_metrics_tell_what_happened(client):

@@ -1,6 +1,8 @@
 """Claims about the page, made with a mouse in a real browser."""
 
 import shlex
+import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,13 @@ import pytest
 from core.cli import command, plain_options
 from multimodal.demo.app import build_app
 from multimodal.generate import FLAGS, generate
-from tests.multimodal.demo.browser import chromium, draw, keep, served
+from tests.multimodal.demo.browser import chromium, draw, keep, served, service_of
 from tests.tiny_run import write_models
 
 FIXTURES = Path("tests/fixtures").absolute()
 SEVEN = [(0.34, 0.3), (0.66, 0.3), (0.45, 0.7)]
 """Corners of a seven, as shares of the canvas."""
-PATIENCE = 30_000
+PATIENCE = 90_000
 NOTE_PLAYED = """window.played = []; const play = HTMLMediaElement.prototype.play;
 HTMLMediaElement.prototype.play = function () {
   window.played.push(this); return play.call(this); };"""
@@ -195,6 +197,38 @@ def test_two_at_once_get_their_own(visit):
         assert f"'{said}'" in line_of(page)
     pictures = [fetched(page, "#made-image-0 img") for page in pages]
     assert pictures[0] != pictures[1]
+
+
+def test_everything_can_be_taken_home_in_one_file(visit, tmp_path):
+    page = visit()
+    draw(page, SEVEN)
+    choose(page, "text", "audio")
+    make(page)
+    with page.expect_download() as download:
+        page.click("#everything")
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            "0.txt", "0.wav", "command.txt", "given/drawing.png"]  # fmt: skip
+        assert archive.read("command.txt").decode().strip() == line_of(page)
+
+
+def test_who_presses_stop_is_not_worked_for(visit, app):
+    page, service = visit(), service_of(app)
+    begun, go = threading.Event(), threading.Event()
+    work = (lambda _: begun.set() or go.wait(60),)
+    threading.Thread(target=service.call, args=work).start()
+    begun.wait(20)
+    page.click("#make")
+    page.get_by_text("waiting for its turn").wait_for()
+    page.click("#stop")
+    page.get_by_text("stopped").wait_for()
+    page.wait_for_timeout(500)
+    go.set()
+    service.call(lambda _: None)
+    page.wait_for_timeout(300)
+    assert service.waiting == 0
+    assert page.is_hidden("#cell-text-0")
 
 
 def test_the_page_needs_nothing_from_elsewhere(browser, address):
