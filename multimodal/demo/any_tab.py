@@ -283,9 +283,11 @@ def _inputs() -> Inputs:
             with gr.Tab("Picture"):
                 image = gr.Image(
                     show_label=False, type="filepath", sources=["upload", "clipboard", "webcam"],
-                    image_mode=None,  # else it is decoded in this process
                     height=HEIGHT, elem_id="picture",
                 )  # fmt: skip
+                image.preprocess = (
+                    _path  # else Gradio decodes it, and tells mistakes in its own way
+                )
             with gr.Tab("Sound"):
                 audio = gr.Audio(
                     show_label=False, type="filepath", sources=["upload", "microphone"],
@@ -296,6 +298,11 @@ def _inputs() -> Inputs:
                     show_label=False, sources=["upload", "webcam"], height=HEIGHT, elem_id="clip"
                 )
     return Inputs(drawing, image, audio, video, text)
+
+
+def _path(payload: Any) -> str | None:
+    """Return where an uploaded file lies, unread."""
+    return None if payload is None else payload.path
 
 
 def _settings() -> Settings:
