@@ -119,6 +119,7 @@ def test_a_sound_can_be_played(visit):
     make(page)
     page.locator("#made-audio-0").get_by_label("Play", exact=True).click()
     page.wait_for_function("window.played.some(sound => sound.currentTime > 0.1)")
+    assert page.evaluate("window.played.length") == 1
 
 
 def test_what_was_made_is_the_next_input_and_a_chain_goes_on(visit):
