@@ -155,6 +155,13 @@ def load_module(path: str | Path, cls: type[M], *, ema: bool = True) -> M:
 
     Nothing is unpickled but tensors and plain values.
     """
+    return load_with_record(path, cls, ema=ema)[0]
+
+
+def load_with_record(
+    path: str | Path, cls: type[M], *, ema: bool = True
+) -> tuple[M, dict[str, Any]]:
+    """Return what `load_module` does, and the checkpoint, with all else that it records."""
     checkpoint = read_checkpoint(path, cls.kind)  # pyright: ignore[reportAttributeAccessIssue]
     module = from_plain(cls, checkpoint["unison"]["init"])
     try:
@@ -162,7 +169,7 @@ def load_module(path: str | Path, cls: type[M], *, ema: bool = True) -> M:
     except ValueError as error:
         commit = checkpoint["unison"].get("commit", "unknown")
         raise ValueError(f"{path}, written at commit {commit}: {error}") from error
-    return module.eval()
+    return module.eval(), checkpoint
 
 
 def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], *, ema: bool = True) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from core.bundle import bundle
-from core.checkpoint import load_weights, read_checkpoint
+from core.checkpoint import load_with_record
 from core.cli import command
 from core.files import new_folder
 from core.model_card import Card, write_card
-from core.plain import from_plain
 from image.module import ImageModule
 
 PIPELINE = "UnisonImagePipeline"
@@ -56,9 +55,7 @@ def export(checkpoint: Path, to: Literal["diffusers"], out: Path, raw: bool = Fa
         out: Folder to write; it must not exist.
         raw: The weights that training goes on with instead of their average.
     """
-    found = read_checkpoint(checkpoint, ImageModule.kind)
-    module: ImageModule = from_plain(ImageModule, found["unison"]["init"])
-    load_weights(module, found, ema=not raw)
+    module, found = load_with_record(checkpoint, ImageModule, ema=not raw)
     with new_folder(out) as folder:
         weights = _write_parts(folder, module)
         _write_code(folder)

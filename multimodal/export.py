@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from core.card_facts import Figure, measured_by, report_of
-from core.checkpoint import load_weights, read_checkpoint
+from core.checkpoint import load_with_record
 from core.cli import command
 from core.files import new_folder
 from core.model_card import Card, write_card
 from core.onnx_files import Axes, check_installed, reproducible, write_onnx
-from core.plain import from_plain
 from multimodal.alignment import AlignmentModule
 
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
@@ -108,10 +107,7 @@ def export(checkpoint: Path, to: Literal["onnx"], out: Path, raw: bool = False) 
         raw: The weights that training goes on with instead of their average.
     """
     check_installed()
-    found = read_checkpoint(checkpoint, AlignmentModule.kind)
-    module: AlignmentModule = from_plain(AlignmentModule, found["unison"]["init"])
-    load_weights(module, found, ema=not raw)
-    module.eval()
+    module, found = load_with_record(checkpoint, AlignmentModule, ema=not raw)
     kinds = module.hparams["towers"].kinds
     with new_folder(out) as folder, reproducible():
         differences = {

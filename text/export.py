@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from core.card_facts import Figure
-from core.checkpoint import load_weights, read_checkpoint
+from core.checkpoint import load_with_record
 from core.cli import command
 from core.files import new_folder
 from core.model_card import Card, write_card
 from core.onnx_files import check_installed, reproducible, write_onnx
-from core.plain import from_plain
 from text.hf_tokenizer import write_hf_tokenizer
 from text.model import TextModel
 from text.module import TextModule
@@ -82,12 +81,9 @@ def export(checkpoint: Path, to: Literal["onnx"], out: Path, raw: bool = False) 
         raw: The weights that training goes on with instead of their average.
     """
     check_installed()
-    found = read_checkpoint(checkpoint, TextModule.kind)
-    module: TextModule = from_plain(TextModule, found["unison"]["init"])
-    load_weights(module, found, ema=not raw)
+    module, found = load_with_record(checkpoint, TextModule, ema=not raw)
     if not module.codec.fitted:
         raise ValueError(f"{checkpoint} holds no tokenizer; give a checkpoint of a run")
-    module.eval()
     with new_folder(out) as folder, reproducible():
         difference = write_graphs(folder, module.net, module.cond_dim)
         write_hf_tokenizer(module.codec.tokenizer, folder, module.net.config.context)

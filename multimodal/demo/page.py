@@ -25,7 +25,7 @@ HEAD = """
 # Unison
 
 Draw a seven and hear it named; say *left* and watch it go. Whatever is left open is drawn at
-random. The models know ten digits, eight colours, four moves and three sizes: nothing else.
+random. The models know ten digits, eight colours, four sizes and four moves: nothing else.
 """
 
 
