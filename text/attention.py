@@ -137,10 +137,8 @@ def attend(
         q.device.type, enabled=not wide and torch.is_autocast_enabled(q.device.type)
     ):
         q, k, v = (x.float() for x in (q, k, v)) if wide else (q.to(v.dtype), k.to(v.dtype), v)
-        if tokens == 1 and q.shape[1] != k.shape[1]:  # heads that share keys are its queries
-            q = rearrange(q, "B (M G) 1 K -> B M G K", M=k.shape[1])
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            return rearrange(out, "B M G K -> B (M G) 1 K")
+        if tokens == 1:
+            return _attend_once(q, k, v, mask)
         return F.scaled_dot_product_attention(
             q,
             k,
@@ -149,3 +147,24 @@ def attend(
             is_causal=mask is None and tokens > 1,
             enable_gqa=q.shape[1] != k.shape[1],
         )
+
+
+def _attend_once(
+    q: Float[Tensor, "B N 1 K"],
+    k: Float[Tensor, "B M L K"],
+    v: Float[Tensor, "B M L K"],
+    mask: Bool[Tensor, "#B 1 1 L"] | None,
+) -> Float[Tensor, "B N 1 K"]:
+    """Return the mean of values of one query a head; heads that share keys are its queries.
+
+    On a CPU by two products of matrices: a kernel for blocks of queries takes longer (LOG.md).
+    """
+    q = rearrange(q, "B (M G) 1 K -> B M G K", M=k.shape[1])
+    if q.device.type != "cpu":
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    else:
+        scores = (q * q.shape[-1] ** -0.5) @ k.mT
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        out = scores.softmax(dim=-1) @ v
+    return rearrange(out, "B M G K -> B (M G) 1 K")

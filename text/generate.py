@@ -98,7 +98,7 @@ def build_author(
 ) -> Author:
     """Return who goes on with so many texts side by side, made ready for it."""
     tokenizer = module.codec.tokenizer
-    net = prepared(module.net, rows, dtype, quantise)
+    net = prepared(module.net, rows, dtype, quantise, compile=compile)
     step = CompiledStep(net) if compile else None
     return Author(net, tokenizer, Alphabet.of(tokenizer), step)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
@@ -96,6 +97,42 @@ class Int8Linear(nn.Module):
         return out.to(x.dtype).unflatten(0, x.shape[:-1])
 
 
+class Dots(nn.Module):
+    """A linear layer for one row in a compiled step: each output is a dot product, written as one.
+
+    A compiler makes plain loops of it that read the weights, of whatever type, as fast as memory
+    gives them, which the libraries behind `linear` do not (LOG.md). Anywhere else it is `linear`.
+
+    Args:
+        weight: The weights, or whole numbers that are multiples of `scale`.
+        bias: What is added.
+        scale: One an output channel; None for 1.
+    """
+
+    weight: Tensor
+    scale: Tensor | None
+
+    def __init__(
+        self,
+        weight: Float[Tensor, "O I"] | Int8[Tensor, "O I"],
+        bias: Float[Tensor, "O"] | None = None,
+        scale: Float[Tensor, "O"] | None = None,
+    ):
+        super().__init__()
+        self.register_buffer("weight", weight.detach())
+        self.register_buffer("scale", scale)
+        self.bias = None if bias is None else bias.detach()
+
+    def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
+        """Multiply, and add the bias; the result has the type of `x`."""
+        if torch.compiler.is_compiling() and x.numel() == x.shape[-1]:
+            out = (x[..., None, :].float() * self.weight.float()).sum(dim=-1)
+        else:
+            out = F.linear(x, self.weight.to(x.dtype))
+        out = out if self.scale is None else out * self.scale
+        return (out if self.bias is None else out + self.bias).to(x.dtype)
+
+
 class Int8Embedding(nn.Module):
     """A table of embeddings in eight bits, one scale a row."""
 
@@ -121,30 +158,56 @@ def quantised(weight: Float[Tensor, "O I"]) -> tuple[Int8[Tensor, "O I"], Float[
 
 
 def prepared(
-    model: TextModel, rows: int, dtype: DType = "float32", quantise: Quantisation | None = None
+    model: TextModel,
+    rows: int,
+    dtype: DType = "float32",
+    quantise: Quantisation | None = None,
+    *,
+    compile: bool = False,
 ) -> TextModel:
-    """Make a model ready for steps of this many rows; it can be used for nothing else."""
+    """Make a model ready for steps of this many rows; it can be used for nothing else.
+
+    Args:
+        model: The model, whose layers are replaced.
+        rows: Texts side by side.
+        dtype: Type of weights and activations.
+        quantise: Weights in eight bits.
+        compile: Whether the step will be compiled.
+    """
     model = model.to(getattr(torch, dtype))
-    return to_int8(model) if quantise == "int8" else pack(model, rows)
+    dots = compile and rows == 1
+    return to_int8(model, dots=dots) if quantise == "int8" else pack(model, rows, dots=dots)
 
 
-def pack(model: TextModel, rows: int) -> TextModel:
+def pack(model: TextModel, rows: int, *, dots: bool = False) -> TextModel:
     """Lay out a model's weights for steps of this many rows; it can be used for nothing else."""
     head = model.embed.weight if model.head is None else model.head.weight
+    if head.device.type != "cpu":
+        return model
     parts = cast(Any, model)  # of another type than it was made of
+    if dots:
+        _replace(model.blocks, lambda part: Dots(part.weight, part.bias))
+        parts.head = Dots(head)
+        return model
     _replace(model.blocks, lambda part: _packed_if_large(part, rows))
-    if head.numel() >= LARGE and head.device.type == "cpu":
+    if head.numel() >= LARGE:
         parts.head = PackedLinear(head, None, rows)
     return model
 
 
-def to_int8(model: TextModel) -> TextModel:
+def to_int8(model: TextModel, *, dots: bool = False) -> TextModel:
     """Put a model's matrices and embeddings into eight bits; it can be used for nothing else."""
     table, parts = model.embed.weight, cast(Any, model)  # parts of other types than it was made of
     head = table if model.head is None else model.head.weight
-    _replace(model.blocks, lambda part: Int8Linear(part.weight, part.bias))
-    parts.embed, parts.head = Int8Embedding(table), Int8Linear(head, None)
+    make = _int8_dots if dots else Int8Linear
+    _replace(model.blocks, lambda part: make(part.weight, part.bias))
+    parts.embed, parts.head = Int8Embedding(table), make(head, None)
     return model
+
+
+def _int8_dots(weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | None) -> Dots:
+    values, scale = quantised(weight)
+    return Dots(values, bias, scale)
 
 
 def _replace(parent: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
@@ -157,7 +220,7 @@ def _replace(parent: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
 
 def _packed_if_large(part: nn.Linear, rows: int) -> nn.Module:
     weight = part.weight
-    large = weight.numel() >= LARGE and weight.device.type == "cpu"
+    large = weight.numel() >= LARGE
     # One row of float32 waits for its weights from memory, however they lie.
     pays = large and (rows > 1 or weight.dtype != torch.float32)
     return PackedLinear(weight, part.bias, rows) if pays else part

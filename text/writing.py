@@ -146,7 +146,8 @@ class Writing:
         if self.last is None:
             logits = self._first
         else:
-            logits = self.step_of(self.last.repeat(1 + self.guided), self.memory)
+            last = self.last.repeat(2) if self.guided else self.last
+            logits = self.step_of(last, self.memory)
         if not self.guided:
             return logits
         conditional, unconditional = logits.chunk(2)

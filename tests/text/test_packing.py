@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from text.model import TextConfig, TextModel
-from text.packing import Int8Embedding, Int8Linear, PackedLinear, pack, quantised, to_int8
+from text.packing import (
+    Dots,
+    Int8Embedding,
+    Int8Linear,
+    PackedLinear,
+    pack,
+    prepared,
+    quantised,
+    to_int8,
+)
 from text.perplexity import perplexity_of
 
 vnni = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="no AVX-512 VNNI")
@@ -93,8 +102,21 @@ def test_a_packed_model_writes_the_same():
     torch.testing.assert_close(packed(ids), network(ids), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("eight", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_dots_read_whole_prompts_as_linear_layers_do(eight, tied):
+    network, ids = model(tied, "gpt2"), torch.randint(60, (2, 9))
+    dots = prepared(copy.deepcopy(network), 1, quantise="int8" if eight else None, compile=True)
+    assert sum(isinstance(part, Dots) for part in dots.modules()) == 2 * 4 + 1
+    with torch.inference_mode():
+        plain, other = network(ids), dots(ids)
+    assert float((plain - other).norm() / plain.norm()) < (0.05 if eight else 1e-5)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ready", ["plain", "packed", pytest.param("int8", marks=vnni)])
+@pytest.mark.parametrize(
+    "ready", ["plain", "packed", pytest.param("int8", marks=vnni), "dots", "int8 dots"]
+)
 def test_a_compiled_step_writes_what_the_model_does(ready):
     script = Path(__file__).parents[1] / "compiled_writer.py"
     done = subprocess.run(
