@@ -17,13 +17,15 @@ from text.writing import Alphabet, Step, Writing
 CONFIG = TextConfig(
     width=256, depth=2, heads=4, kv_heads=2, context=32, vocabulary=60, prefix=0, layout="qwen3"
 )
+MANY = {"even": [[1, 5]] * 10, "uneven": [[1, 5], [1, 9, 9, 9], [1]] * 4}
 PROMPTS = {"even": [[1, 5], [1, 9], [1, 3]], "uneven": [[1, 5], [1, 9, 9, 9], [1]]}
 ALONE = {"short": [[1, 5]], "long": [[1, 9, 9, 9]]}
 READY = {
     "plain": lambda network: network,
     "packed": lambda network: pack(network, 3),
     "int8": to_int8,
-    "dots": lambda network: pack(network, 1, dots=True),
+    "dots": lambda network: pack(network, 1, compile=True),
+    "sums": lambda network: pack(network, 12, compile=True),
     "int8 dots": lambda network: to_int8(network, dots=True),
 }
 
@@ -48,7 +50,7 @@ def written(network: TextModel, prompts: list[list[int]], step: Step | None) -> 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     ready = sys.argv[1]
-    several = ALONE if "dots" in ready else PROMPTS
+    several = ALONE if "dots" in ready else MANY if ready == "sums" else PROMPTS
     pairs = []
     for seed in (0, 1):  # two models of one shape, which must not share a graph
         network = model(ready, seed)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
+from text.attention import laid_out
 from text.model import TextModel
 
 DType = Literal["float32", "bfloat16"]
@@ -21,6 +22,10 @@ REST = 2 * STEPS
 """How many times finer the second digit of an activation is than the first."""
 LARGE = 250_000
 """Weights of a matrix from which on a layout of its own pays."""
+TOGETHER = 8
+"""Outputs that a compiled loop sums up side by side, in registers."""
+SUMMED = range(9, 17)
+"""Rows of float32 with which such loops take less time than oneDNN's product."""
 _KEPT: list[Callable[[Tensor], Tensor]] = []  # compiled graphs cannot hold packed weights: a number
 
 
@@ -133,6 +138,34 @@ class Dots(nn.Module):
         return (out if self.bias is None else out + self.bias).to(x.dtype)
 
 
+class Sums(nn.Module):
+    """A linear layer for some rows of float32 in a compiled step: products written out and summed.
+
+    A loop over the inputs has the rows' sums for `TOGETHER` outputs in registers and reads their
+    weights, which lie side by side, in order. Anywhere else it is `linear`.
+    """
+
+    weight: Float[Tensor, "O2 I G"]
+
+    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | None):
+        super().__init__()
+        self.features, self.bias = len(weight), None if bias is None else bias.detach()
+        whole = F.pad(weight.detach(), (0, 0, 0, -len(weight) % TOGETHER))
+        self.register_buffer("weight", whole.unflatten(0, (-1, TOGETHER)).mT.contiguous())
+
+    def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
+        """Multiply, and add the bias."""
+        rows = x.flatten(0, -2)
+        if torch.compiler.is_compiling():
+            columns = laid_out(rows.t().contiguous())
+            sums = [(w[..., None] * columns).sum(dim=1) for w in self.weight.unbind(dim=2)]
+            out = torch.stack(sums, dim=1).flatten(0, 1)[: self.features].t()
+        else:
+            out = F.linear(rows, self.weight.mT.flatten(0, 1)[: self.features])
+        out = out if self.bias is None else out + self.bias
+        return out.unflatten(0, x.shape[:-1])
+
+
 class Int8Embedding(nn.Module):
     """A table of embeddings in eight bits, one scale a row."""
 
@@ -175,23 +208,19 @@ def prepared(
         compile: Whether the step will be compiled.
     """
     model = model.to(getattr(torch, dtype))
-    dots = compile and rows == 1
-    return to_int8(model, dots=dots) if quantise == "int8" else pack(model, rows, dots=dots)
+    if quantise == "int8":
+        return to_int8(model, dots=compile and rows == 1)
+    return pack(model, rows, compile=compile)
 
 
-def pack(model: TextModel, rows: int, *, dots: bool = False) -> TextModel:
+def pack(model: TextModel, rows: int, *, compile: bool = False) -> TextModel:
     """Lay out a model's weights for steps of this many rows; it can be used for nothing else."""
     head = model.embed.weight if model.head is None else model.head.weight
     if head.device.type != "cpu":
         return model
-    parts = cast(Any, model)  # of another type than it was made of
-    if dots:
-        _replace(model.blocks, lambda part: Dots(part.weight, part.bias))
-        parts.head = Dots(head)
-        return model
-    _replace(model.blocks, lambda part: _packed_if_large(part, rows))
-    if head.numel() >= LARGE:
-        parts.head = PackedLinear(head, None, rows)
+    make = _layout(rows, head.dtype, compile=compile)
+    _replace(model.blocks, lambda part: make(part.weight, part.bias) or part)
+    cast(Any, model).head = make(head, None) or model.head  # of another type than it was made of
     return model
 
 
@@ -218,12 +247,21 @@ def _replace(parent: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
             _replace(part, make)
 
 
-def _packed_if_large(part: nn.Linear, rows: int) -> nn.Module:
-    weight = part.weight
-    large = weight.numel() >= LARGE
+def _layout(
+    rows: int, dtype: torch.dtype, *, compile: bool
+) -> Callable[[Tensor, Tensor | None], nn.Module | None]:
+    """Return what makes a layer of a weight and a bias, and None where a plain one is as quick."""
+    if compile and rows == 1:
+        return Dots
+    if compile and rows in SUMMED and dtype == torch.float32:
+        return Sums
     # One row of float32 waits for its weights from memory, however they lie.
-    pays = large and (rows > 1 or weight.dtype != torch.float32)
-    return PackedLinear(weight, part.bias, rows) if pays else part
+    pays = rows > 1 or dtype != torch.float32
+
+    def packed(weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+        return PackedLinear(weight, bias, rows) if pays and weight.numel() >= LARGE else None
+
+    return packed
 
 
 def _check_cpu(weight: Tensor) -> None:

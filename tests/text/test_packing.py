@@ -14,6 +14,7 @@ from text.packing import (
     Int8Embedding,
     Int8Linear,
     PackedLinear,
+    Sums,
     pack,
     prepared,
     quantised,
@@ -113,9 +114,17 @@ def test_dots_read_whole_prompts_as_linear_layers_do(eight, tied):
     assert float((plain - other).norm() / plain.norm()) < (0.05 if eight else 1e-5)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_sums_read_whole_prompts_as_linear_layers_do(tied):
+    network, ids = model(tied, "gpt2"), torch.randint(60, (2, 9))  # 60 outputs: not whole eights
+    sums = prepared(copy.deepcopy(network), 12, compile=True)
+    assert sum(isinstance(part, Sums) for part in sums.modules()) == 2 * 4 + 1
+    torch.testing.assert_close(sums(ids), network(ids), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "ready", ["plain", "packed", pytest.param("int8", marks=vnni), "dots", "int8 dots"]
+    "ready", ["plain", "packed", pytest.param("int8", marks=vnni), "dots", "int8 dots", "sums"]
 )
 def test_a_compiled_step_writes_what_the_model_does(ready):
     script = Path(__file__).parents[1] / "compiled_writer.py"
