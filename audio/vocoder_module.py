@@ -73,15 +73,17 @@ class VocoderModule(TrainedModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log how far resynthesised sounds lie from the originals."""
+        """Log how far resynthesised sounds lie from the originals; the loss is that of spectra."""
         batch, count = real_samples(batch)
         real = batch["audio"]
         target = self.vocoder.log_mel(real)
         drawn = self.vocoder(target)
         distance, agreement = pitch_error(drawn, real, rate=self.vocoder.log_mel.config.rate)
+        mel, stft = (self.vocoder.log_mel(drawn) - target).abs().mean(), stft_loss(drawn, real)
         values = {
-            "mel": (self.vocoder.log_mel(drawn) - target).abs().mean(),
-            "stft": stft_loss(drawn, real),
+            "loss": stft + mel,
+            "mel": mel,
+            "stft": stft,
             "semitones": distance,
             "pitch_agreement": agreement,
         }
