@@ -87,6 +87,18 @@ def test_a_checkpoint_rebuilds_its_module_alone(trainer, tiny_world, tmp_path):
     assert raw["unison"]["commit"]
 
 
+def test_a_run_starts_from_the_weights_of_another(trainer, tiny_world, tmp_path):
+    trainer.run(tiny_world, tmp_path / "base", "--trainer.max_steps=3")
+    still = ("--model.optim.rule=core.optim.AdamW", "--model.optim.rule.lr=0")
+    start = f"--init={tmp_path / 'base' / 'last.ckpt'}"
+    trainer.run(tiny_world, tmp_path / "next", "--trainer.max_steps=1", *still, start)
+    base, new = read(tmp_path / "base"), read(tmp_path / "next")
+    assert set(new["ema"]) == set(base["ema"]) != set()
+    for name in base["ema"]:
+        assert torch.equal(new["state_dict"][name], base["ema"][name]), name
+    assert new["global_step"] == 1
+
+
 def test_a_checkpoint_of_another_kind_is_refused_in_one_line(trainer, tiny_world, tmp_path, capsys):
     torch.save({"unison": {"kind": "poem", "version": 1}}, tmp_path / "last.ckpt")
     with pytest.raises(SystemExit) as stop:

@@ -55,9 +55,9 @@ class VideoModule(FlowModule):
         self.given = given
         self.codec, self.net = build(model, cond_dim)
         if image_checkpoint:
-            self.start_from(image_checkpoint)
+            self.copy_image(image_checkpoint)
 
-    def start_from(self, image_checkpoint: str) -> None:
+    def copy_image(self, image_checkpoint: str) -> None:
         """Copy an image model's averaged weights and statistics into the frames' network."""
         checkpoint = read_checkpoint(image_checkpoint, "image")
         weights = checkpoint["state_dict"] | checkpoint.get("ema", {})
