@@ -170,8 +170,10 @@ def test_a_wrong_file_is_answered_in_words(visit, tmp_path, tab, box, file, told
     page.wait_for_timeout(1500)
     page.click("#make")
     # The browser's own words, that a clip cannot be played, may stand there first.
-    page.locator(".state.error, .toast-body").filter(has_text=told).first.wait_for()
+    said = page.locator(".state.error, .toast-body").filter(has_text=told).first
+    said.wait_for()
     keep(page, f"wrong-{tab.lower()}")
+    assert told in said.inner_text()
 
 
 def test_a_drawing_and_a_picture_at_once_are_refused_in_words(visit):
