@@ -64,6 +64,8 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
         if member not in reader.manifest.members:
             raise ValueError(f"{folder} has no {member} members; build the world with all of them")
     rows = range(len(reader)) if positions is None else positions
+    if max(rows, default=-1) >= len(reader):
+        raise ValueError(f"{folder} has {len(reader)} samples but {max(rows) + 1} are asked for")
     samples = [reader.read(int(row), [*members, "json"]) for row in rows]
     facts = [json.loads(sample["json"]) for sample in samples]
     fields = [decode({k: v for k, v in s.items() if k in members}) for s in samples]

@@ -7,6 +7,7 @@ import pytest
 
 from core.shards import ShardReader
 from multimodal.factors import SPLITS, held_out
+from multimodal.tuples import load_tuples
 from multimodal.world import WorldConfig, members
 from multimodal.world_shards import build_world
 
@@ -88,3 +89,8 @@ def test_the_manifest_carries_a_data_card(built: Path):
 def test_a_folder_in_the_way_is_refused(built: Path):
     with pytest.raises(ValueError, match="exists already"):
         build_world(CONFIG, built)
+
+
+def test_samples_that_a_world_does_not_have_are_refused_in_one_line(tiny_world):
+    with pytest.raises(ValueError, match=r"train has \d+ samples but 1000000 are asked for"):
+        load_tuples(tiny_world / "train", range(1_000_000))
