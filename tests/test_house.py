@@ -1,6 +1,6 @@
 """What holds for the whole house: every package is ours, and who knows one knows its sisters."""
 
-import importlib
+import importlib.metadata
 import sys
 import tomllib
 from pathlib import Path
@@ -36,6 +36,15 @@ def test_the_packages_on_disk_are_those_that_are_installed():
         == set(project["tool"]["setuptools"]["packages"])
     )
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
+
+
+def test_torch_and_its_companions_are_pinned_to_the_releases_built_for_one_another():
+    # A patch of one of them alone is no patch: torchaudio 2.11.1 does not load beside torch 2.11.0.
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pins = dict(need.split("==") for need in needs if need.startswith("torch"))
+    assert set(pins) == {"torch", "torchvision", "torchaudio"}
+    for name, version in pins.items():
+        assert importlib.metadata.version(name).split("+")[0] == version
 
 
 def test_no_module_is_named_after_the_standard_library():
