@@ -26,7 +26,7 @@ READY = {
     "int8": to_int8,
     "dots": lambda network: pack(network, 1, compile=True),
     "sums": lambda network: pack(network, 12, compile=True),
-    "int8 dots": lambda network: to_int8(network, dots=True),
+    "int8 alone": to_int8,
 }
 
 
@@ -50,7 +50,7 @@ def written(network: TextModel, prompts: list[list[int]], step: Step | None) -> 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     ready = sys.argv[1]
-    several = ALONE if "dots" in ready else MANY if ready == "sums" else PROMPTS
+    several = ALONE if ready in ("dots", "int8 alone") else MANY if ready == "sums" else PROMPTS
     pairs = []
     for seed in (0, 1):  # two models of one shape, which must not share a graph
         network = model(ready, seed)

@@ -28,7 +28,6 @@ def test_both_write_the_same_tokens(pair):
     assert torch.equal(our_tokens(pair[0], ids, 12), their_tokens(pair[1], ids, 12))
 
 
-@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="no AVX-512 VNNI")
 def test_each_system_is_a_row(tmp_path, capsys):
     out = tmp_path / "rows.json"
     decoding(("0.8M",), (2,), ("float32",), (1,), tokens=4, prompt=3, repeats=1, out=out)

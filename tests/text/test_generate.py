@@ -142,7 +142,6 @@ def test_a_chat_needs_a_tokenizer_with_its_tokens(tmp_path, capsys):
     assert "--chat true" in refused(capsys, "--checkpoint", path, "--chat", "true")
 
 
-@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="no AVX-512 VNNI")
 def test_a_draft_eight_bits_and_bfloat16_write_too(checkpoint, tmp_path, capsys):
     small = save(tmp_path / "small.ckpt", width=16, seed=1)
     words = ["--checkpoint", checkpoint, "--prompt", "to be", "--options.temperature", "0"]
