@@ -34,6 +34,7 @@ from core.ema import PowerEMA
 from core.files import new_file
 from core.module import TrainedModule
 from core.plain import with_tags
+from core.precision import precision_for
 from core.preemption import StopOnSignal, environments, signals_given_back
 from core.saving import Saver
 from core.sharding import check_form, check_rule, register_strategies
@@ -87,7 +88,9 @@ class TrainCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:
-        """Link what the data decides into the model."""
+        """Link what the data decides into the model, and choose a precision that this CPU has."""
+        asked = self.config.trainer
+        asked.precision = precision_for(asked.precision, asked.accelerator)
         cast(type[ShardData], self.datamodule_class).link(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:

@@ -18,9 +18,9 @@
 
 namespace {
 
-constexpr int64_t LARGEST = 127;     // of a weight
-constexpr int64_t TILE = 32;         // rows that stay in the cache while weights pass by
-constexpr int64_t GRAIN = 1 << 19;   // products for which a thread of its own pays
+constexpr int64_t LARGEST = 127;    // of a weight
+constexpr int64_t TILE = 32;        // rows that stay in the cache while weights pass by
+constexpr int64_t GRAIN = 1 << 19;  // products for which a thread of its own pays
 
 struct Rows {
   const int16_t* numbers;  // [rows, width]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from core.precision import has_bfloat16
 from text.attention import laid_out
 from text.int8 import Int8Embedding, Int8Linear
 from text.model import TextModel
@@ -179,7 +180,7 @@ def _layout(
     """Return what makes a layer of a weight and a bias, and None where a plain one is as quick."""
     if compile and rows == 1:
         return Dots
-    whole, half = dtype == torch.float32, torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    whole, half = dtype == torch.float32, has_bfloat16()
     if compile and rows in SUMMED and (whole or not half):
         return Sums
     # One row of float32 waits for its weights from memory, however they lie.

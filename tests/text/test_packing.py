@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.precision import has_bfloat16
 from text.model import TextConfig, TextModel
 from text.packing import Dots, PackedLinear, Sums, pack, prepared
 
@@ -24,9 +25,7 @@ def model(tied: bool = True, layout: str = "qwen3", width: int = 64) -> TextMode
     return network.eval()
 
 
-half = pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="a CPU without bfloat16"
-)
+half = pytest.mark.skipif(not has_bfloat16(), reason="a CPU without bfloat16")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=half)])
