@@ -86,7 +86,8 @@ class Dots(nn.Module):
     def forward(self, x: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         """Multiply, and add the bias; the result has the type of `x`."""
         if torch.compiler.is_compiling() and x.numel() == x.shape[-1]:
-            out = (x[..., None, :].float() * self.weight.float()).sum(dim=-1)
+            row = laid_out(x.float())  # else each output would take the norm of the row again
+            out = (row[..., None, :] * self.weight.float()).sum(dim=-1)
         else:
             out = F.linear(x, self.weight)
         return (out if self.bias is None else out + self.bias).to(x.dtype)
