@@ -4,10 +4,9 @@
 
 The reference is our own implementation of that recipe: GPT-2 with 4 blocks, width 128 and context
 64, AdamW, 2,000 steps of 12 windows, in float32. Ours is `python -m text.train` with
-configs/text/shakespeare_char_cpu.yaml, for all of its steps and for fewer (--steps 600 300). Both use
-one thread.
-Ours counts everything from the first batch to the last checkpoint, validation and sample too; the
-reference counts its training loop alone.
+configs/text/shakespeare_char_cpu.yaml, for all of its steps and for fewer (--steps 600 300). Both
+use one thread. Ours counts everything from the first batch to the last checkpoint, validation and
+sample too; the reference counts its training loop alone.
 """
 
 import json
