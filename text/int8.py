@@ -8,6 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -121,9 +123,22 @@ def _build(library: Path) -> None:
     print("compiling the eight-bit product, once ...", file=sys.stderr, flush=True)
     native = "-mcpu=native" if _cpu().get("architecture") == "aarch64" else "-march=native"
     # Built apart and then moved: torch waits for ever at the lock of a build that was killed.
-    with new_file(library) as partial, tempfile.TemporaryDirectory() as folder:
+    with new_file(library) as partial, tempfile.TemporaryDirectory() as folder, _ninja_found():
         cpp_extension.load(
             library.stem, [str(SOURCE)], extra_cflags=["-O3", native],
             build_directory=folder, is_python_module=False,
         )  # fmt: skip
         shutil.copy(Path(folder) / f"{library.stem}.so", partial)
+
+
+@contextmanager
+def _ninja_found() -> Iterator[None]:
+    """Let torch find the ninja that was installed with us, also where no environment is active."""
+    import ninja
+
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = f"{ninja.BIN_DIR}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
