@@ -28,7 +28,7 @@ class Int8Linear(nn.Module):
     """A linear layer with weights in eight bits, one scale an output channel.
 
     Activations keep their precision: each row becomes whole numbers of up to sixteen bits. A row's
-    result is bit for bit the same in any batch, compiled or not, on any CPU.
+    result is bit for bit the same in any batch, with any threads, compiled or not.
 
     Raises:
         ValueError: if there is no CPU, or no compiler, to do it with.

@@ -10,25 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.small_decoder import small_decoder
 from text import int8
 from text.int8 import Int8Embedding, Int8Linear, quantised
-from text.model import TextConfig, TextModel
 from text.packing import to_int8
 from text.perplexity import perplexity_of
 
 LARGEST_SUM = 2**31 - 1
-
-
-def model(tied: bool, layout: str) -> TextModel:
-    torch.manual_seed(0)
-    config = TextConfig(
-        width=64, depth=2, heads=4, context=32, vocabulary=60, prefix=0, layout=layout,
-        tied=tied, mlp="gelu" if layout == "gpt2" else "swiglu",
-    )  # fmt: skip
-    network = TextModel(config)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return network.eval()
 
 
 def in_whole_numbers(x: torch.Tensor, layer: Int8Linear) -> torch.Tensor:
@@ -106,7 +94,7 @@ def test_a_row_that_is_no_number_stays_none_and_harms_no_other():
 @pytest.mark.parametrize("layout", ["unison", "gpt2", "llama", "qwen3"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_in_eight_bits_says_nearly_the_same(layout, tied):
-    network, ids = model(tied, layout), torch.randint(60, (4, 20))
+    network, ids = small_decoder(tied, layout), torch.randint(60, (4, 20))
     eight = to_int8(copy.deepcopy(network))
     assert isinstance(eight.embed, Int8Embedding)
     assert not any(isinstance(part, torch.nn.Linear) for part in eight.modules())
@@ -118,7 +106,7 @@ def test_a_model_in_eight_bits_says_nearly_the_same(layout, tied):
 
 
 def test_a_model_in_eight_bits_takes_a_quarter_of_the_memory():
-    network = model(tied=True, layout="qwen3")
+    network = small_decoder()
     whole = sum(p.numel() for p in network.parameters() if p.ndim > 1)
     eight = to_int8(network)
     kept = {b.data_ptr(): b.numel() for b in eight.buffers() if b.dtype == torch.int8}

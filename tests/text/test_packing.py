@@ -9,21 +9,8 @@ import pytest
 import torch
 
 from core.precision import has_bfloat16
-from text.model import TextConfig, TextModel
+from tests.small_decoder import small_decoder
 from text.packing import Dots, PackedLinear, Sums, pack, prepared
-
-
-def model(tied: bool = True, layout: str = "qwen3", width: int = 64) -> TextModel:
-    torch.manual_seed(0)
-    config = TextConfig(
-        width=width, depth=2, heads=4, context=32, vocabulary=60, prefix=0, layout=layout,
-        tied=tied, mlp="gelu" if layout == "gpt2" else "swiglu",
-    )  # fmt: skip
-    network = TextModel(config)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return network.eval()
-
 
 half = pytest.mark.skipif(not has_bfloat16(), reason="a CPU without bfloat16")
 
@@ -40,7 +27,7 @@ def test_a_packed_layer_is_the_layer(dtype, bias):
 
 
 def test_a_packed_model_writes_the_same():
-    network = model(width=256)
+    network = small_decoder(width=256)
     packed = pack(copy.deepcopy(network), 3)
     assert any(isinstance(part, PackedLinear) for part in packed.modules())
     ids = torch.randint(60, (3, 9))
@@ -49,7 +36,7 @@ def test_a_packed_model_writes_the_same():
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_bfloat16_is_prepared_on_any_cpu(rows):
-    network, ids = model(width=256), torch.randint(60, (rows, 9))
+    network, ids = small_decoder(width=256), torch.randint(60, (rows, 9))
     with torch.inference_mode():
         plain = network(ids)
         half = prepared(copy.deepcopy(network), rows, "bfloat16")(ids)
@@ -58,7 +45,7 @@ def test_bfloat16_is_prepared_on_any_cpu(rows):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_dots_read_whole_prompts_as_linear_layers_do(tied):
-    network, ids = model(tied, "gpt2"), torch.randint(60, (2, 9))
+    network, ids = small_decoder(tied, "gpt2"), torch.randint(60, (2, 9))
     dots = prepared(copy.deepcopy(network), 1, compile=True)
     assert sum(isinstance(part, Dots) for part in dots.modules()) == 2 * 4 + 1
     with torch.inference_mode():
@@ -68,7 +55,10 @@ def test_dots_read_whole_prompts_as_linear_layers_do(tied):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_sums_read_whole_prompts_as_linear_layers_do(tied):
-    network, ids = model(tied, "gpt2"), torch.randint(60, (2, 9))  # 60 outputs: not whole eights
+    network, ids = (
+        small_decoder(tied, "gpt2"),
+        torch.randint(60, (2, 9)),
+    )  # 60 is not whole eights
     sums = prepared(copy.deepcopy(network), 12, compile=True)
     assert sum(isinstance(part, Sums) for part in sums.modules()) == 2 * 4 + 1
     torch.testing.assert_close(sums(ids), network(ids), atol=1e-4, rtol=1e-4)
