@@ -55,10 +55,8 @@ def test_dots_read_whole_prompts_as_linear_layers_do(tied):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_sums_read_whole_prompts_as_linear_layers_do(tied):
-    network, ids = (
-        small_decoder(tied, "gpt2"),
-        torch.randint(60, (2, 9)),
-    )  # 60 is not whole eights
+    network, ids = small_decoder(tied, "gpt2"), torch.randint(60, (2, 9))
+    # 60 outputs are not whole eights.
     sums = prepared(copy.deepcopy(network), 12, compile=True)
     assert sum(isinstance(part, Sums) for part in sums.modules()) == 2 * 4 + 1
     torch.testing.assert_close(sums(ids), network(ids), atol=1e-4, rtol=1e-4)
