@@ -24,6 +24,9 @@ HTMLMediaElement.prototype.play = function () {
 ADVANCES = """(() => { const clip = document.querySelector('#made-video-0 video');
 if (clip?.paused) clip.play().catch(() => {}); return clip?.currentTime > 0.2; })()"""
 """Whether the clip goes on; a loaded machine may leave it paused at its first frame."""
+CLIP = """(() => { const clip = document.querySelector('#made-video-0 video');
+return clip && [clip.src, clip.paused, clip.currentTime, clip.duration, clip.readyState,
+  clip.networkState, clip.error?.message]; })()"""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,16 @@ def again(line, out):
     return out
 
 
+def wait_for_clip(page):
+    """Wait until the clip goes on; say how it stands if it does not."""
+    from playwright.sync_api import TimeoutError as TooLong
+
+    try:
+        page.wait_for_function(ADVANCES, polling=200)  # frames may stop coming, time does not
+    except TooLong:
+        pytest.fail(f"the clip does not go on: {page.evaluate(CLIP)}")
+
+
 def fetched(page, selector):
     """Return the bytes behind an element's source."""
     source = page.locator(selector).first.get_attribute("src")
@@ -102,7 +115,7 @@ def test_a_drawing_becomes_a_caption_a_picture_a_sound_and_a_clip(visit, tmp_pat
     choose(page, "text", "image", "audio", "video")
     assert make(page).startswith("made in")
     page.wait_for_function("document.querySelector('#made-image-0 img')?.naturalWidth == 256")
-    page.wait_for_function(ADVANCES)
+    wait_for_clip(page)
     keep(page, "drawing")
     line = line_of(page)
     assert "drawing.png" in line
