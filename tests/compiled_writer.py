@@ -1,42 +1,29 @@
 """A process in which no annotation is checked, as what checks them cannot be compiled.
 
-python tests/compiled_writer.py packed    # prints "same" if compiled steps write the same
+python tests/compiled_writer.py    # prints "same" if compiled steps write the same
 """
-
-import sys
 
 import torch
 
 from core.noise import seeds_tensor
 from text.compiled import CompiledStep
 from text.model import TextConfig, TextModel
-from text.packing import pack, to_int8
 from text.sampling import TextOptions
 from text.writing import Alphabet, Step, Writing
 
 CONFIG = TextConfig(
     width=256, depth=2, heads=4, kv_heads=2, context=32, vocabulary=60, prefix=0, layout="qwen3"
 )
-MANY = {"even": [[1, 5]] * 10, "uneven": [[1, 5], [1, 9, 9, 9], [1]] * 4}
 PROMPTS = {"even": [[1, 5], [1, 9], [1, 3]], "uneven": [[1, 5], [1, 9, 9, 9], [1]]}
-ALONE = {"short": [[1, 5]], "long": [[1, 9, 9, 9]]}
-READY = {
-    "plain": lambda network: network,
-    "packed": lambda network: pack(network, 3),
-    "int8": to_int8,
-    "dots": lambda network: pack(network, 1, compile=True),
-    "sums": lambda network: pack(network, 12, compile=True),
-    "int8 alone": to_int8,
-}
 
 
-def model(ready: str, seed: int) -> TextModel:
-    """Return a small model, made ready."""
+def model(seed: int) -> TextModel:
+    """Return a small model."""
     torch.manual_seed(seed)
     network = TextModel(CONFIG)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    return READY[ready](network.eval())
+    return network.eval()
 
 
 @torch.inference_mode()
@@ -49,14 +36,12 @@ def written(network: TextModel, prompts: list[list[int]], step: Step | None) -> 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    ready = sys.argv[1]
-    several = ALONE if ready in ("dots", "int8 alone") else MANY if ready == "sums" else PROMPTS
     pairs = []
     for seed in (0, 1):  # two models of one shape, which must not share a graph
-        network = model(ready, seed)
+        network = model(seed)
         step = CompiledStep(network)
         # Twice, as a second text has a memory of its own.
         pairs += [
-            (written(network, p, None), written(network, p, step)) for p in [*several.values()] * 2
+            (written(network, p, None), written(network, p, step)) for p in [*PROMPTS.values()] * 2
         ]
     print("same" if all(plain == compiled for plain, compiled in pairs) else pairs)

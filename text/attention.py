@@ -166,25 +166,5 @@ def _attend_once(
         scores = (q * q.shape[-1] ** -0.5) @ k.mT
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        out = _weighted(scores.softmax(dim=-1), v)
+        out = scores.softmax(dim=-1) @ v
     return rearrange(out, "B M G K -> B (M G) 1 K")
-
-
-def _weighted(
-    weights: Float[Tensor, "B M G L"], values: Float[Tensor, "B M L K"]
-) -> Float[Tensor, "B M G K"]:
-    """Return sums of values; in a compiled step by loops that read each value once, in order.
-
-    Channels by sixteen, a vector's, so that one pass keeps all of a head's sums in registers.
-    """
-    if not torch.compiler.is_compiling():
-        return weights @ values
-    each = laid_out(weights)[..., None]
-    parts = values[:, :, None].split(16, dim=-1)
-    sums = [(each * part).sum(dim=3, dtype=torch.float32) for part in parts]
-    return torch.cat(sums, dim=-1).to(values.dtype)
-
-
-def laid_out(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-    """Return a tensor that a compiled graph puts into memory, not into the loops that read it."""
-    return x.as_strided(x.shape, x.stride())

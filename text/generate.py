@@ -13,11 +13,10 @@ from core.checkpoint import load_module
 from core.cli import command, quoted_lists
 from core.embeddings import read_embeddings
 from core.files import new_folder
-from text.compiled import CompiledStep
 from text.continuation import Author
 from text.files import read_prompts, write_text
 from text.module import TextModule
-from text.packing import DType, Quantisation, prepared
+from text.packing import DType, Quantisation, prepared, quick_step
 from text.sampling import TextOptions
 from text.terminal import continue_texts, converse
 from text.writing import Alphabet
@@ -60,8 +59,9 @@ def generate(
         seed: The first text's seed; the next has seed + 1.
         batch: Texts of prompts that are written side by side; it changes none of them.
         dtype: Type of weights and activations, with prompts or a chat.
-        quantise: Weights in eight bits, with prompts or a chat.
-        compile: Compile the model's step, with prompts or a chat; it takes a minute or two.
+        quantise: Weights in eight bits, with prompts or a chat; its step is always in C++.
+        compile: Compile the model's step, with prompts or a chat: on a CPU in C++, a few seconds
+            once a machine; elsewhere by torch, a minute or two each time.
         draft: Checkpoint of a smaller model of the same tokenizer that writes ahead, with prompts
             or a chat; what is written has the same distribution.
         ahead: Tokens that it writes ahead.
@@ -99,7 +99,7 @@ def build_author(
     """Return who goes on with so many texts side by side, made ready for it."""
     tokenizer = module.codec.tokenizer
     net = prepared(module.net, rows, dtype, quantise, compile=compile)
-    step = CompiledStep(net) if compile else None
+    step = quick_step(net, compile=compile)
     return Author(net, tokenizer, Alphabet.of(tokenizer), step)
 
 

@@ -1,0 +1,73 @@
+"""Claims about how the C++ is compiled and found again."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from text.native import library as lib
+
+MULTIPLY = (
+    "import torch; from text.native.layers import NativeLinear;"
+    "print(NativeLinear(torch.ones(2, 3), None, 'int8')(torch.ones(1, 3)))"
+)
+WITHOUT_COMPILER = """
+from text.native.library import library
+try:
+    library()
+except ValueError as error:
+    print(error)
+"""
+
+
+def python(script: str, **places: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | places,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+def test_a_missing_compiler_is_a_clear_line(tmp_path):
+    done = python(WITHOUT_COMPILER, XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
+    assert "there is no no-such-compiler; install one" in done.stdout
+    assert list(tmp_path.rglob("*.so")) == []
+
+
+def test_a_compiler_that_refuses_is_a_clear_line_and_leaves_nothing(tmp_path):
+    done = python(WITHOUT_COMPILER, XDG_CACHE_HOME=str(tmp_path), CXX="false")
+    assert "false cannot compile" in done.stdout
+    assert list((tmp_path / "unison").iterdir()) == []
+
+
+def test_the_library_is_compiled_anew_for_another_cpu(monkeypatch):
+    here = lib._path()
+    monkeypatch.setattr(lib, "_cpu", lambda: "elsewhere")
+    assert lib._path() != here
+
+
+def test_the_library_is_compiled_once_and_then_found(tmp_path):
+    first, second = (python(MULTIPLY, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2))
+    assert first.stdout == second.stdout == "tensor([[3., 3.]])\n"
+    assert "once" in first.stderr
+    assert "once" not in second.stderr
+    assert [path.suffix for path in (tmp_path / "unison").iterdir()] == [".so"]
+
+
+@pytest.mark.parametrize("flags", ["-mavx2 -mfma", "-mno-avx512f", "-mno-avx"])
+def test_vectors_of_any_width_give_the_same_products(tmp_path, flags):
+    if not lib._command()[-2].startswith("-march"):
+        pytest.skip("these flags are of x86")
+    script = (
+        "import torch; from text.native.layers import NativeLinear; torch.manual_seed(0);"
+        "x = torch.randn(13, 37);"
+        "layers = [NativeLinear(torch.randn(29, 37), torch.randn(29), kind) for kind in"
+        " ('float32', 'bfloat16', 'int8')];"
+        "print(torch.stack([layer(x) for layer in layers]).double().square().sum().item())"
+    )
+    compiler = " ".join(lib._command()[:1])
+    wide = float(python(script, XDG_CACHE_HOME=str(tmp_path)).stdout)
+    narrow = f"{compiler} {flags}"
+    other = float(python(script, XDG_CACHE_HOME=str(tmp_path), CXX=narrow).stdout)
+    assert other == pytest.approx(wide, rel=1e-6)
+    assert len(list(tmp_path.rglob("*.so"))) == 2

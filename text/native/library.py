@@ -1,0 +1,84 @@
+"""The C++ of this folder, compiled when it is first used: a few seconds, once a machine."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from ctypes import c_bool, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from core.files import new_file
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "decoder.cpp"
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Return the library; compile it first where that was never done.
+
+    Raises:
+        ValueError: if it must be compiled and there is no compiler, or it refuses.
+    """
+    path = _path()
+    if not path.exists():
+        _build(path)
+    found = ctypes.CDLL(str(path))
+    found.unison_lanes.restype = c_int64
+    found.unison_multiply.argtypes = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
+    found.unison_step.argtypes = [c_void_p, c_void_p, c_void_p, c_void_p, c_int64]
+    found.unison_multiply.restype, found.unison_step.restype = None, c_bool
+    return found
+
+
+@cache
+def lanes() -> int:
+    """Return how many floats a vector of this CPU holds."""
+    return library().unison_lanes()
+
+
+def _path() -> Path:
+    """Return where the library lies: of these sources, for this compiler and this CPU."""
+    sources = [path.read_text() for path in sorted(HERE.glob("*.[ch]*"))]
+    made_of = repr([sources, _command(), _cpu()])
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "unison" / f"decoder_{digest}.so"
+
+
+def _cpu() -> str:
+    return f"{platform.machine()} {sorted(torch.cpu.get_capabilities().items())}"
+
+
+def _command() -> list[str]:
+    arm = platform.machine() in ("aarch64", "arm64")
+    threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's compiler comes without
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    return [*compiler, *FLAGS, "-mcpu=native" if arm else "-march=native", *threads]
+
+
+def _build(path: Path) -> None:
+    command = _command()
+    if shutil.which(command[0]) is None:
+        raise ValueError(
+            f"a step in C++ needs a compiler but there is no {command[0]}; install one (Debian:"
+            " apt-get install g++), name one in CXX, or leave --compile and --quantise out"
+        )
+    print("compiling the decoder's step, once ...", file=sys.stderr, flush=True)
+    with new_file(path) as partial:
+        done = subprocess.run(
+            [*command, str(SOURCE), "-o", str(partial)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise ValueError(
+                f"{command[0]} cannot compile {SOURCE}: {done.stderr.strip().splitlines()[-1:]};"
+                " name g++ 11 or clang 14 or newer in CXX, or leave --compile and --quantise out"
+            )
