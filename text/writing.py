@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -50,7 +51,7 @@ class Alphabet:
         silent = {i for i in unwritten if i is not None} - set(ends)
         return cls(len(tokenizer), begin, ends, tuple(sorted(silent)))
 
-    @property
+    @cached_property
     def first(self) -> int:
         """The first token that is not silent."""
         return next(i for i in range(self.size) if i not in self.silent)
@@ -123,7 +124,7 @@ class Writing:
             logits = penalise(logits, self.seen, self.options.repetition_penalty)
         draw = self._draw()
         choice = self.alphabet.first + pick(logits, draw, self.options)
-        last = torch.where(self.ended, self.alphabet.ends[0], choice)
+        last = choice.masked_fill_(self.ended, self.alphabet.ends[0])
         if self.seen is not None:
             self.seen.scatter_(1, (last - self.alphabet.first)[:, None], True)
         for token in self.alphabet.ends:

@@ -152,9 +152,11 @@ void compare(const float* query, const C* keys, int64_t length, int64_t width, f
   for (int64_t l = 0; l < length; l++) {
     const C* key = keys + l * width;
     Floats sums = {};
-    for (int64_t s = 0; s < spans; s++)
+    for (int64_t s = 0; s < spans; s++) {
+      fetch(key + s * Span::SPAN);
       for (int k = 0; k < Span::N; k++)
         sums += q[s * Span::N + k] * Span::part(key + s * Span::SPAN, k);
+    }
     float sum = total(sums);
     for (int64_t i = spans * Span::SPAN; i < width; i++) sum += query[i] * widened(key[i]);
     scores[l] = sum;
@@ -167,9 +169,11 @@ void weigh(const float* weights, const C* values, int64_t length, int64_t width,
   using Span = Channels<C>;
   Floats sums[V][Span::N] = {};
   for (int64_t l = 0; l < length; l++)
-    for (int v = 0; v < V; v++)
-      for (int k = 0; k < Span::N; k++)
-        sums[v][k] += weights[l] * Span::part(values + l * width + v * Span::SPAN, k);
+    for (int v = 0; v < V; v++) {
+      const C* value = values + l * width + v * Span::SPAN;
+      fetch(value);
+      for (int k = 0; k < Span::N; k++) sums[v][k] += weights[l] * Span::part(value, k);
+    }
   for (int v = 0; v < V; v++)
     for (int k = 0; k < Span::N; k++)
       for (int l = 0; l < LANES; l++) out[v * Span::SPAN + Span::at(l, k)] = sums[v][k][l];

@@ -13,6 +13,7 @@ from text.packing import to_native
 from text.perplexity import perplexity_of
 
 KINDS = ("float32", "bfloat16", "int8")
+LARGEST_SUM = 2**31 - 1
 
 
 def kept(weight: torch.Tensor, kind: str) -> torch.Tensor:
@@ -43,11 +44,40 @@ def test_the_product_is_that_of_the_weights_that_are_kept(kind, rows, inputs, ou
     weight = torch.randn(outputs, inputs)
     shift = torch.randn(outputs) if bias else None
     x = torch.randn(rows, inputs) * torch.logspace(-6, 6, rows)[:, None]
-    exact = torch.nn.functional.linear(x.double(), kept(weight, kind))
-    size = exact.norm(dim=1, keepdim=True) + 1e-30
-    ours = NativeLinear(weight, shift, kind)(x).double()
-    whole = exact if shift is None else exact + shift.double()
-    assert float(((ours - whole).abs() / (size + whole.abs())).max()) < 1e-5
+    layer, weights = NativeLinear(weight, shift, kind), kept(weight, kind)
+    exact = torch.nn.functional.linear(
+        x.double(), weights, None if shift is None else shift.double()
+    )
+    size = x.double().abs().amax(1, keepdim=True) * weights.abs().sum(1) + exact.abs()
+    assert float(((layer(x) - exact).abs() / size).max()) < 2e-5
+
+
+def in_whole_numbers(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return what the C++ says of eight-bit weights, in integers of torch."""
+    values, scale = quantised(weight)
+    limit = min(32767, LARGEST_SUM // (127 * x.shape[1]))
+    step = x.abs().amax(1, keepdim=True).clamp_min(1e-30) / limit
+    sums = (x * (1 / step)).round().long() @ values.long().T
+    return sums.float() * (scale * step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 75), st.integers(0, 99))
+def test_in_eight_bits_the_product_is_that_of_whole_numbers_bit_for_bit(
+    rows, inputs, outputs, seed
+):
+    torch.manual_seed(seed)
+    weight = torch.randn(outputs, inputs)
+    x = torch.randn(rows, inputs) * torch.logspace(-20, 20, rows)[:, None]
+    assert torch.equal(NativeLinear(weight, None, "int8")(x), in_whole_numbers(x, weight))
+
+
+def test_no_sum_of_whole_numbers_overflows():
+    for inputs in (1, 516, 4096, 100_000):
+        for sign in (1, -1):
+            layer = NativeLinear(sign * torch.ones(3, inputs), None, "int8")
+            expected = torch.full((2, 3), float(sign * inputs))
+            torch.testing.assert_close(layer(torch.ones(2, inputs)), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
