@@ -5,8 +5,7 @@
 Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after
 their logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
 --compiled true, with a compiled forward pass; the last column is over the better of the two. Ours
-are PyTorch and, with --compiled true too, the step in C++ with weights of that type and of eight
-bits, in which eight bits always are.
+are a step in PyTorch and the one in C++, with weights of that type and of eight bits.
 Needs `pip install -e ".[test]"`.
 """
 
@@ -79,7 +78,7 @@ def decoding(
         tokens: Tokens to write.
         prompt: Tokens of the prompt.
         repeats: Runs of each, in turns; the table has median, least and most.
-        compiled: Measure compiled steps too, of which theirs takes minutes to compile.
+        compiled: Compile their forward pass too, which takes minutes.
         out: A .json file to add the rows to.
     """
     print(
@@ -190,9 +189,9 @@ def systems(
         quick = copy.deepcopy(theirs)
         quick.forward = torch.compile(quick.forward)
         runs["transformers, compiled"] = lambda: their_tokens(quick, ids, tokens)
-        runs["ours, C++"] = ours(net, ids, tokens, dtype, compile=True)
     return runs | {
         "ours": ours(net, ids, tokens, dtype),
+        "ours, C++": ours(net, ids, tokens, dtype, native=True),
         "ours, int8": ours(net, ids, tokens, dtype, "int8"),
     }
 
@@ -204,11 +203,11 @@ def ours(
     dtype: DType,
     quantise: Quantisation | None = None,
     *,
-    compile: bool = False,
+    native: bool = False,
 ) -> Run:
     """Return what writes with our model, made ready as `text.generate` does."""
-    ready = prepared(copy.deepcopy(net), len(ids), dtype, quantise, compile=compile)
-    step = quick_step(ready, compile=compile)
+    ready = prepared(copy.deepcopy(net), len(ids), dtype, quantise, native=native)
+    step = quick_step(ready)
     return lambda: our_tokens(ready, ids, tokens, step)
 
 

@@ -16,6 +16,7 @@ from core.files import new_folder
 from text.continuation import Author
 from text.files import read_prompts, write_text
 from text.module import TextModule
+from text.native.library import at_hand
 from text.packing import DType, Quantisation, prepared, quick_step
 from text.sampling import TextOptions
 from text.terminal import continue_texts, converse
@@ -39,7 +40,7 @@ def generate(
     batch: int = 16,
     dtype: DType = "float32",
     quantise: Quantisation | None = None,
-    compile: bool = False,
+    native: bool | None = None,
     draft: str | None = None,
     ahead: int = 4,
     options: TextOptions = TextOptions(),
@@ -59,9 +60,9 @@ def generate(
         seed: The first text's seed; the next has seed + 1.
         batch: Texts of prompts that are written side by side; it changes none of them.
         dtype: Type of weights and activations, with prompts or a chat.
-        quantise: Weights in eight bits, with prompts or a chat; its step is always in C++.
-        compile: Compile the model's step, with prompts or a chat: on a CPU in C++, a few seconds
-            once a machine; elsewhere by torch, a minute or two each time.
+        quantise: Weights in eight bits, with prompts or a chat, in C++.
+        native: Take a step in C++, with prompts or a chat, which is compiled once a machine, in
+            seconds; by default where there is a compiler, and in PyTorch elsewhere.
         draft: Checkpoint of a smaller model of the same tokenizer that writes ahead, with prompts
             or a chat; what is written has the same distribution.
         ahead: Tokens that it writes ahead.
@@ -70,7 +71,7 @@ def generate(
     module = load_module(checkpoint, TextModule)
     texts = [*prompt, *(read_prompts(prompts) if prompts else ())]
     _check(texts, chat, embedding, {
-        "--dtype": dtype != "float32", "--quantise": quantise, "--compile": compile,
+        "--dtype": dtype != "float32", "--quantise": quantise, "--native": native,
         "--draft": draft, "--stop": stop,
     })  # fmt: skip
     if not (texts or chat):
@@ -81,7 +82,7 @@ def generate(
     else:
         texts = [text for text in texts for _ in range(count or 1)]
         rows = 1 if draft or chat else min(batch, len(texts))
-        author = build_author(module, rows, dtype, quantise, compile)
+        author = build_author(module, rows, dtype, quantise, native)
         if draft is not None:
             author = join(author, draft, ahead, dtype)
         if chat:
@@ -94,13 +95,13 @@ def generate(
 
 
 def build_author(
-    module: TextModule, rows: int, dtype: DType, quantise: Quantisation | None, compile: bool
+    module: TextModule, rows: int, dtype: DType, quantise: Quantisation | None, native: bool | None
 ) -> Author:
     """Return who goes on with so many texts side by side, made ready for it."""
     tokenizer = module.codec.tokenizer
-    net = prepared(module.net, rows, dtype, quantise, compile=compile)
-    step = quick_step(net, compile=compile)
-    return Author(net, tokenizer, Alphabet.of(tokenizer), step)
+    native = at_hand() if native is None else native
+    net = prepared(module.net, rows, dtype, quantise, native=native)
+    return Author(net, tokenizer, Alphabet.of(tokenizer), quick_step(net))
 
 
 def join(author: Author, draft: str, ahead: int, dtype: DType) -> Author:
@@ -122,8 +123,6 @@ def _check(
     if texts or chat:
         if embedding is not None:
             raise ValueError("--embedding is for captions, without a prompt; leave one out")
-        if given["--compile"] and given["--draft"]:
-            raise ValueError("--compile does nothing with a --draft; leave one out")
         return
     unused = [name for name, value in given.items() if value]
     if unused:

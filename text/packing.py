@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from core.precision import has_bfloat16
-from text.compiled import CompiledStep
 from text.model import TextModel
 from text.native.layers import Kind, NativeEmbedding, NativeLinear
 from text.native.step import NativeStep
@@ -47,7 +46,7 @@ def prepared(
     dtype: DType = "float32",
     quantise: Quantisation | None = None,
     *,
-    compile: bool = False,
+    native: bool = False,
 ) -> TextModel:
     """Make a model ready for steps of this many rows; it can be used for nothing else.
 
@@ -56,24 +55,17 @@ def prepared(
         rows: Texts side by side.
         dtype: Type of weights and activations.
         quantise: Weights in eight bits.
-        compile: Whether its step will be compiled: on a CPU a step in C++ is, once a machine.
+        native: For a step in C++, which eight bits always have.
     """
     model = model.to(getattr(torch, dtype))
-    if quantise == "int8" or (compile and model.embed.weight.device.type == "cpu"):
+    if quantise == "int8" or native:
         return to_native(model, quantise or dtype)
-    return model if compile else pack(model, rows)
+    return pack(model, rows)
 
 
-def quick_step(model: TextModel, *, compile: bool = False) -> Step | None:
-    """Return what does a prepared model's step in less time; None where nothing does.
-
-    Args:
-        model: What `prepared` returned.
-        compile: As it was told there.
-    """
-    if isinstance(model.head, NativeLinear):
-        return NativeStep(model)
-    return CompiledStep(model) if compile else None
+def quick_step(model: TextModel) -> Step | None:
+    """Return what does a prepared model's step in less time; None where nothing does."""
+    return NativeStep(model) if isinstance(model.head, NativeLinear) else None
 
 
 def pack(model: TextModel, rows: int) -> TextModel:

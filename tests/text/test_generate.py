@@ -156,6 +156,20 @@ def test_a_draft_eight_bits_and_bfloat16_write_too(checkpoint, tmp_path, capsys)
     assert "same tokenizer" in refused(capsys, *words, "--draft", other)
 
 
+def test_texts_are_those_of_pytorch_also_where_there_is_no_compiler(
+    checkpoint, tmp_path, capsys, monkeypatch
+):
+    words = ["--checkpoint", checkpoint, "--prompt", "ROMEO:", "a", "--options.temperature", "0.5"]
+    run(*words)
+    native = capsys.readouterr().out
+    run(*words, "--native", "false")
+    assert capsys.readouterr().out == native
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run(*words)
+    assert capsys.readouterr().out == native
+
+
 def test_options_that_would_be_ignored_are_errors(checkpoint, capsys):
     line = refused(capsys, "--checkpoint", checkpoint, "--stop", "END")
     assert "--stop would be ignored" in line

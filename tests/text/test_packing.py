@@ -1,9 +1,6 @@
-"""Claims about packed weights and compiled steps."""
+"""Claims about packed weights."""
 
 import copy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -41,10 +38,3 @@ def test_bfloat16_is_prepared_on_any_cpu(rows):
         plain = network(ids)
         half = prepared(copy.deepcopy(network), rows, "bfloat16")(ids)
     assert float((plain - half).norm() / plain.norm()) < 0.05
-
-
-@pytest.mark.slow
-def test_a_compiled_step_writes_what_the_model_does():
-    script = Path(__file__).parents[1] / "compiled_writer.py"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "same"

@@ -56,8 +56,8 @@ class NativeLinear(nn.Module):
         super().__init__()
         if weight.device.type != "cpu":
             raise ValueError(
-                f"{kind} weights for C++ work on a CPU but these lie on {weight.device.type}; leave"
-                " --quantise out"
+                f"the step in C++ works on a CPU but the weights lie on {weight.device.type}; leave"
+                " --native and --quantise out"
             )
         self.kind: Kind = kind
         self.outputs, self.inputs = weight.shape

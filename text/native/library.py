@@ -39,6 +39,11 @@ def library() -> ctypes.CDLL:
     return found
 
 
+def at_hand() -> bool:
+    """Tell whether the library is there, or could be compiled."""
+    return _path().exists() or shutil.which(_command()[0]) is not None
+
+
 @cache
 def lanes() -> int:
     """Return how many floats a vector of this CPU holds."""
@@ -70,7 +75,7 @@ def _build(path: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ValueError(
             f"a step in C++ needs a compiler but there is no {command[0]}; install one (Debian:"
-            " apt-get install g++), name one in CXX, or leave --compile and --quantise out"
+            " apt-get install g++), name one in CXX, or leave --native and --quantise out"
         )
     print("compiling the decoder's step, once ...", file=sys.stderr, flush=True)
     with new_file(path) as partial:
@@ -80,5 +85,5 @@ def _build(path: Path) -> None:
         if done.returncode:
             raise ValueError(
                 f"{command[0]} cannot compile {SOURCE}: {done.stderr.strip().splitlines()[-1:]};"
-                " name g++ 11 or clang 14 or newer in CXX, or leave --compile and --quantise out"
+                " name g++ 11 or clang 14 or newer in CXX, or leave --native and --quantise out"
             )

@@ -69,6 +69,16 @@ Floats widened(const Words& words, int k) {
   return loaded<Floats>(&bits);
 }
 
+// What a row's whole numbers are multiples of: no more than sixteen bits, and no sum overflows.
+inline float step_of(const float* x, int64_t inputs) {
+  int32_t most = 0;  // magnitudes of floats are ordered as their bits are; NaN comes last
+  for (int64_t i = 0; i < inputs; i++)
+    most = std::max(most, loaded<int32_t>(x + i) & 0x7fffffff);
+  const float largest = std::max(loaded<float>(&most), 1e-30f);
+  const int64_t largest_sum = std::numeric_limits<int32_t>::max();
+  return largest / float(std::min<int64_t>(32767, largest_sum / (127 * inputs)));
+}
+
 // How rows meet weights of a type: what a row's columns hold, and what one of them adds to a sum.
 template <Type T>
 struct Arithmetic {
@@ -77,6 +87,11 @@ struct Arithmetic {
   static constexpr int COLUMNS = A_WORD[T];  // that meet one word
   static Floats weights(const Words& words, int k) { return widened<T>(words, k); }
   static void add(Floats& sums, const Floats& weights, float x) { sums += weights * x; }
+  // Write a row as the r-th of its group's columns; returns what its numbers are multiples of.
+  static float place(const float* row, int64_t inputs, Column* group, int64_t r, int64_t rows) {
+    for (int64_t i = 0; i < inputs; i++) group[i * rows + r] = row[i];
+    return 1.0f;
+  }
 };
 
 // Eight bits meet whole numbers of sixteen, two at a time: a column is a pair of inputs, the first
@@ -103,6 +118,16 @@ struct Arithmetic<INT8> {
 #else
     sums += (weights << 16 >> 16) * int32_t(int16_t(x)) + (weights >> 16) * (x >> 16);
 #endif
+  }
+  static float place(const float* row, int64_t inputs, Column* group, int64_t r, int64_t rows) {
+    const float step = step_of(row, inputs), per = 1.0f / step;
+    int16_t* halves = reinterpret_cast<int16_t*>(group);
+    if (!std::isfinite(step)) return step;  // all zeros, of which the step makes no numbers
+    for (int64_t i = 0; i < inputs; i++) {
+      const int64_t pair = i / 4 * 2 + i % 2;  // of its word, and there the first or the second
+      halves[(pair * rows + r) * 2 + i % 4 / 2] = int16_t(std::nearbyint(row[i] * per));
+    }
+    return step;
   }
 };
 
@@ -187,46 +212,25 @@ void some_blocks(const Matrix& m, int64_t begin, int64_t end, const Columns& x, 
   }
 }
 
-// What a row's whole numbers are multiples of: no more than sixteen bits, and no sum overflows.
-inline float step_of(const float* x, int64_t inputs) {
-  int32_t most = 0;  // magnitudes of floats are ordered as their bits are; NaN comes last
-  for (int64_t i = 0; i < inputs; i++)
-    most = std::max(most, loaded<int32_t>(x + i) & 0x7fffffff);
-  const float largest = std::max(loaded<float>(&most), 1e-30f);
-  const int64_t largest_sum = std::numeric_limits<int32_t>::max();
-  return largest / float(std::min<int64_t>(32767, largest_sum / (127 * inputs)));
-}
-
 // Write rows [rows, inputs] as columns, one group after another.
 template <Type T>
-void lay_out(const float* x, int64_t rows, const Matrix& m, std::vector<int32_t>& columns,
-             std::vector<float>& steps) {
-  const int64_t width = m.words() * A_WORD[T];
-  columns.assign(rows * m.words() * Arithmetic<T>::COLUMNS, 0);
+void lay_out(const float* x, int64_t rows, const Matrix& m,
+             std::vector<typename Arithmetic<T>::Column>& columns, std::vector<float>& steps) {
+  const int64_t length = m.words() * Arithmetic<T>::COLUMNS;
+  columns.assign(rows * length, 0);
   steps.resize(rows);
   for (int64_t row = 0, count; row < rows; row += count) {
     count = together(rows - row, T);
-    for (int64_t r = 0; r < count; r++) {
-      const float* from = x + (row + r) * m.inputs;
-      if constexpr (T == INT8) {
-        int16_t* group = reinterpret_cast<int16_t*>(columns.data()) + row * width;
-        const float step = steps[row + r] = step_of(from, m.inputs), per = 1.0f / step;
-        if (!std::isfinite(step)) continue;
-        for (int64_t i = 0; i < m.inputs; i++) {  // within a word: 0 2 1 3
-          const int64_t pair = i / 4 * 2 + i % 2;
-          group[(pair * count + r) * 2 + i % 4 / 2] = int16_t(std::nearbyint(from[i] * per));
-        }
-      } else {
-        float* group = reinterpret_cast<float*>(columns.data()) + row * width;
-        for (int64_t i = 0; i < m.inputs; i++) group[i * count + r] = from[i];
-      }
-    }
+    auto* group = columns.data() + row * length;
+    for (int64_t r = 0; r < count; r++)
+      steps[row + r] = Arithmetic<T>::place(x + (row + r) * m.inputs, m.inputs, group, r, count);
   }
 }
 
 template <Type T>
 void multiply_as(const Matrix& m, const float* x, int64_t rows, float* out, int64_t threads) {
-  thread_local std::vector<int32_t> kept;  // of a small layer an allocation takes as long
+  // Kept between calls: of a small layer an allocation takes as long as the product.
+  thread_local std::vector<typename Arithmetic<T>::Column> kept;
   thread_local std::vector<float> steps;
   const bool as_it_is = rows == 1 && T != INT8 && m.inputs % A_WORD[T] == 0;
   if (!as_it_is) lay_out<T>(x, rows, m, kept, steps);
