@@ -1,10 +1,12 @@
 """Transformer blocks: plain (towers) and modulated by time and condition (denoisers)."""
 
-from typing import Literal
+from typing import Any, Literal, cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from core.attention import Attention
 
@@ -39,8 +41,40 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Map each token on its own."""
-        gate, value = self.up(x).chunk(2, dim=-1)
-        return self.out(F.silu(gate) * value)
+        return self.out(gated(self.up(x)))
+
+
+def gated(x: Float[Tensor, "*B H2"]) -> Float[Tensor, "*B H"]:
+    """Return SiLU of the first half of the channels times the second half."""
+    if x.requires_grad and not torch.compiler.is_compiling():
+        return cast(Tensor, _Gated.apply(x))
+    gate, value = x.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
+class _Gated(torch.autograd.Function):
+    """`gated`, whose gradient is written where it belongs: autograd would copy the halves together.
+
+    6.2 ms for 9.1, there and back, of 2,048 tokens and 1,364 channels on one CPU thread (LOG.md).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Float[Tensor, "*B H2"]) -> Float[Tensor, "*B H"]:
+        gate, value = x.chunk(2, dim=-1)
+        opened = F.silu(gate)
+        ctx.save_for_backward(x, opened)
+        return opened * value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Float[Tensor, "*B H"]) -> Float[Tensor, "*B H2"]:
+        x, opened = ctx.saved_tensors
+        gate, value = x.chunk(2, dim=-1)
+        whole = torch.empty_like(x)
+        of_gate, of_value = whole.chunk(2, dim=-1)
+        torch.mul(grad, opened, out=of_value)
+        torch.ops.aten.silu_backward.grad_input(grad * value, gate, grad_input=of_gate)
+        return whole
 
 
 def build_mlp(kind: MLPKind, width: int) -> nn.Module:

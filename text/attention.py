@@ -1,12 +1,14 @@
 """Causal attention with a cache of keys and values, and fewer heads for these than for queries."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 @dataclass
@@ -42,9 +44,38 @@ class Rotation:
 
         Source: Su et al. 2021 (RoFormer), eq. 34, in the pairing of Llama's checkpoints.
         """
+        if x.requires_grad and not torch.compiler.is_compiling():
+            return cast(Tensor, _Turn.apply(x, self.cos, self.sin))
         left, right = x.chunk(2, dim=-1)
         cos, sin = self.cos, self.sin
         return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
+
+
+class _Turn(torch.autograd.Function):
+    """A rotation, whose gradient is the rotation back; each half is written where it belongs.
+
+    1.6 ms for 2.3, there and back, of 8 heads of 2,048 tokens on one CPU thread (LOG.md).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.dtype = x.dtype
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(grad, cos, -sin).to(ctx.dtype), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    out = torch.empty_like(x, dtype=torch.result_type(x, cos))
+    (left, right), (first, second) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
+    torch.mul(left, cos, out=first).addcmul_(right, sin, value=-1)
+    torch.mul(left, sin, out=second).addcmul_(right, cos)
+    return out
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,6 @@ def test_each_system_is_a_row(tmp_path, capsys):
     out = tmp_path / "rows.json"
     decoding(("0.8M",), (2,), ("float32",), (1,), tokens=4, prompt=3, repeats=1, out=out)
     rows = [line for line in capsys.readouterr().out.splitlines() if "0.8M" in line]
-    assert [row.split("|")[5].strip() for row in rows] == ["transformers", "ours", "ours, int8"]
-    assert out.read_text().count('"median"') == 3
+    names = ["transformers", "ours", "ours, C++", "ours, int8"]
+    assert [row.split("|")[5].strip() for row in rows] == names
+    assert out.read_text().count('"median"') == 4

@@ -7,6 +7,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from core.attention import rotary_angles
+from text.attention import Rotation
 from text.model import TextConfig, TextModel
 from text.rotary import LinearStretch, Llama3Stretch, rotary_frequencies
 
@@ -75,3 +76,20 @@ def test_a_stretch_changes_what_a_model_computes():
 def test_a_stretch_that_makes_no_sense_is_an_error(stretch, told):
     with pytest.raises(ValueError, match=told):
         stretch()
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_rotation_that_is_learned_through_is_the_one_that_is_not(kind):
+    torch.manual_seed(0)
+    wide = torch.float64 if kind == torch.float64 else torch.float32
+    angles = torch.randn(7, 4, dtype=wide)
+    rotation = Rotation(angles.cos(), angles.sin())
+    x = torch.randn(2, 7, 3, 8).to(kind).transpose(1, 2).requires_grad_()
+    turned = rotation(x)
+    assert turned.dtype == wide
+    assert torch.allclose(turned, rotation(x.detach()), atol=1e-6)
+    (turned * turned.detach()).sum().backward()
+    # A rotation back of what was turned is what it was.
+    torch.testing.assert_close(x.grad, x.detach(), atol=1e-6 if kind == wide else 0.05, rtol=1e-5)
+    if kind == torch.float64:
+        assert torch.autograd.gradcheck(rotation, x)
