@@ -1,6 +1,6 @@
 // A decoder's step on a CPU: what `TextModel.step` (text/model.py) does, in one call.
 //
-// The structures are those of text/native/layers.py and text/native/step.py, field by field.
+// The structures are those of layers.py and step.py, field by field.
 
 #include "parts.h"
 
@@ -52,7 +52,7 @@ float weight(const Matrix& m, int64_t output, int64_t input) {
 class Step {
  public:
   Step(const Decoder& decoder, const Memory& memory, int64_t threads)
-      : d(decoder), m(memory), threads(threads), x(m.rows * d.width), normed(m.rows * d.width),
+      : d(decoder), m(memory), threads(threads), x(m.rows * d.width), spare(m.rows * d.width),
         queries(d.heads * d.head_width), kv(d.kv_heads * d.head_width) {
     int64_t widest = queries + 2 * kv;
     for (int64_t i = 0; i < d.depth; i++) widest = std::max(widest, d.blocks[i].up.outputs);
@@ -100,7 +100,7 @@ class Step {
   const Decoder& d;
   const Memory& m;
   const int64_t threads;
-  std::vector<float> x, normed, wide, seen;
+  std::vector<float> x, spare, wide, seen;
   const int64_t queries, kv;
 
   int64_t padding_of(int64_t row) const { return m.padding ? m.padding[row] : 0; }
@@ -112,13 +112,13 @@ class Step {
 
   const float* norm(const Norm& norm) {
     for (int64_t row = 0; row < m.rows; row++)
-      normalise(norm, x.data() + row * d.width, d.width, normed.data() + row * d.width);
-    return normed.data();
+      normalise(norm, x.data() + row * d.width, d.width, spare.data() + row * d.width);
+    return spare.data();
   }
 
   void add(const Matrix& matrix, const float* rows) {
-    multiply(matrix, rows, m.rows, normed.data(), threads);
-    for (size_t i = 0; i < x.size(); i++) x[i] += normed[i];
+    multiply(matrix, rows, m.rows, spare.data(), threads);
+    for (size_t i = 0; i < x.size(); i++) x[i] += spare[i];
   }
 
   // Attend, each head by itself; queries, keys and values lie in `wide`.
@@ -165,6 +165,12 @@ class Step {
 }  // namespace unison
 
 extern "C" {
+
+// Of Matrix, Norm, Block, Decoder and Memory: the structures in Python must have the same.
+extern const int64_t unison_sizes[5];
+const int64_t unison_sizes[5] = {sizeof(unison::Matrix), sizeof(unison::Norm),
+                                 sizeof(unison::Block), sizeof(unison::Decoder),
+                                 sizeof(unison::Memory)};
 
 int64_t unison_lanes() { return unison::LANES; }
 

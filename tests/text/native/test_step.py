@@ -1,6 +1,7 @@
 """Claims about the step in C++: it is the model's, whatever the model."""
 
 import copy
+from ctypes import c_int64, sizeof
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,9 @@ import torch
 
 from core.noise import seeds_tensor
 from text.model import TextConfig, TextModel
-from text.native.step import NativeStep
+from text.native.layers import Matrix
+from text.native.library import library
+from text.native.step import BlockStruct, DecoderStruct, MemoryStruct, NativeStep, NormStruct
 from text.packing import to_native
 from text.rotary import LinearStretch
 from text.sampling import TextOptions
@@ -52,6 +55,12 @@ def logits(network, step, padding, steps=12, first=7):
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
+
+
+def test_the_structures_are_as_long_in_python_as_in_cpp():
+    sizes = (c_int64 * 5).in_dll(library(), "unison_sizes")
+    ours = (Matrix, NormStruct, BlockStruct, DecoderStruct, MemoryStruct)
+    assert list(sizes) == [sizeof(structure) for structure in ours]
 
 
 @pytest.mark.parametrize("name", MODELS)
