@@ -32,7 +32,7 @@ def test_the_packages_on_disk_are_those_that_are_installed():
     found = {".".join(f.parts) for f in folders if f.parts[0] not in {*RESEARCH, "tests"}}
     assert (
         found
-        == {*PACKAGES, "core.sweep", "text.corpus", "multimodal.demo"}
+        == {*PACKAGES, "core.sweep", "text.corpus", "text.native", "multimodal.demo"}
         == set(project["tool"]["setuptools"]["packages"])
     )
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]

@@ -68,8 +68,15 @@ def visit(browser, address):
 
 
 def choose(page, *modalities):
-    for name in ("text", "image", "audio", "video"):
-        page.locator("#to").get_by_label(name).set_checked(name in modalities)
+    """Tick what is to be made; a page that is just built may untick it on a loaded machine."""
+    boxes = {n: page.locator("#to").get_by_label(n) for n in ("text", "image", "audio", "video")}
+    for _ in range(20):
+        for name, box in boxes.items():
+            box.set_checked(name in modalities)
+        page.wait_for_timeout(100)
+        if all(box.is_checked() == (name in modalities) for name, box in boxes.items()):
+            return
+    pytest.fail(f"the page does not keep that {modalities} are to be made")
 
 
 def make(page, ends="done"):
@@ -100,7 +107,7 @@ def wait_for_clip(page):
     try:
         page.wait_for_function(ADVANCES, polling=200)  # frames may stop coming, time does not
     except TooLong:
-        pytest.fail(f"the clip does not go on: {page.evaluate(CLIP)}")
+        pytest.fail(f"the clip does not go on: {page.evaluate(CLIP)}, of {line_of(page)}")
 
 
 def fetched(page, selector):
