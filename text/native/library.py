@@ -18,7 +18,7 @@ from core.files import new_file
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "decoder.cpp"
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-trapping-math", "-shared", "-fPIC")
 
 
 @cache

@@ -25,11 +25,12 @@ inline void narrow(float x, BFloat16* out) {  // to the nearest, and of two as n
   out->bits = uint16_t(x == x ? rounded : bits >> 16 | 0x40);
 }
 
-// exp(x), within 2e-7 of it, and 0 below what a normal float32 holds. As 2^n exp(r), r within half
-// of log 2 around 0, by the Taylor series: a loop over a function of the library is no vector's.
+// exp(x), within 2e-7 of it; 0 below what a normal float32 holds, and above 88 no more than there. As
+// 2^n exp(r), r within half of log 2 around 0, by the Taylor series: loops over a function of the
+// library are no vectors'.
 inline float exp_of(float x) {
   constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it leaves no binary places
-  const float low = x < -87.0f ? -87.0f : x, y = low > 88.0f ? 88.0f : low;
+  const float high = x > 88.0f ? 88.0f : x, y = high < -87.0f ? -87.0f : high;
   const float n = (y * 1.44269504f + ROUND) - ROUND;
   const float r = (y - n * 0.693359375f) + n * 2.12194440e-4f;  // log 2 in two parts
   float series = 1.0f / 5040;
@@ -40,8 +41,7 @@ inline float exp_of(float x) {
   series = series * r + 0.5f;
   series = (series * r + 1.0f) * r + 1.0f;
   const int32_t power = (int32_t(n) + 127) << 23;
-  const float value = series * loaded<float>(&power);
-  return x < -87.0f ? 0.0f : x > 88.0f ? std::numeric_limits<float>::infinity() : x == x ? value : x;
+  return x < -87.0f ? 0.0f : series * loaded<float>(&power);
 }
 
 enum NormKind : int32_t { NO_NORM, RMS, LAYER };
