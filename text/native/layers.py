@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
-from text.native.library import lanes, library
+from text.native.library import WITHOUT, lanes, library
 
 Kind = Literal["float32", "bfloat16", "int8"]
 """Type of weights."""
@@ -36,8 +36,9 @@ class Matrix(ctypes.Structure):
 class NativeLinear(nn.Module):
     """A linear layer for inference on a CPU, with weights in 32, 16 or 8 bits.
 
-    Activations and sums are float32. A row's result is bit for bit the same in any batch and with
-    any threads.
+    Activations and sums are float32; beside eight-bit weights each row becomes whole numbers of up
+    to sixteen bits, whose sums are exact. A row's result is bit for bit the same in any batch and
+    with any threads.
 
     Args:
         weight: Weights.
@@ -56,8 +57,8 @@ class NativeLinear(nn.Module):
         super().__init__()
         if weight.device.type != "cpu":
             raise ValueError(
-                f"the step in C++ works on a CPU but the weights lie on {weight.device.type}; leave"
-                " --native and --quantise out"
+                f"the step in C++ works on a CPU but the weights lie on {weight.device.type};"
+                f" {WITHOUT}"
             )
         self.kind: Kind = kind
         self.outputs, self.inputs = weight.shape

@@ -19,6 +19,8 @@ from core.files import new_file
 HERE = Path(__file__).parent
 SOURCE = HERE / "decoder.cpp"
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-trapping-math", "-shared", "-fPIC")
+WITHOUT = "stay with PyTorch: --native false, without --quantise"
+"""How to do without."""
 
 
 @cache
@@ -75,7 +77,7 @@ def _build(path: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ValueError(
             f"a step in C++ needs a compiler but there is no {command[0]}; install one (Debian:"
-            " apt-get install g++), name one in CXX, or leave --native and --quantise out"
+            f" apt-get install g++), name one in CXX, or {WITHOUT}"
         )
     print("compiling the decoder's step, once ...", file=sys.stderr, flush=True)
     with new_file(path) as partial:
@@ -83,7 +85,9 @@ def _build(path: Path) -> None:
             [*command, str(SOURCE), "-o", str(partial)], capture_output=True, text=True
         )
         if done.returncode:
+            lines = done.stderr.splitlines()
+            reason = next((line for line in lines if "error" in line), "it gives no reason")
             raise ValueError(
-                f"{command[0]} cannot compile {SOURCE}: {done.stderr.strip().splitlines()[-1:]};"
-                " name g++ 11 or clang 14 or newer in CXX, or leave --native and --quantise out"
+                f"{command[0]} cannot compile {SOURCE} ({reason}); name g++ 11 or clang 14 or newer"
+                f" in CXX, or {WITHOUT}"
             )

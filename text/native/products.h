@@ -131,8 +131,8 @@ struct Arithmetic<INT8> {
   }
 };
 
-// Rows side by side at most: as many sums as registers hold, 32 or the 16 of AVX2, on which one pass
-// over eight-bit words, which take instructions to widen, for eight rows beats two for four.
+// Rows side by side at most: as many sums as registers hold, 32 or the 16 of AVX2. There weights that
+// must be widened had better be so once for eight rows; float32 takes four rows and two blocks.
 constexpr int64_t most_rows(int32_t type) {
   constexpr bool few = BYTES == 32;
   return !few ? 16 : type == FLOAT32 ? 4 : 8;

@@ -142,5 +142,5 @@ def test_a_model_takes_the_memory_of_its_bits_and_a_table_that_is_the_head_once(
 
 
 def test_weights_on_another_device_are_a_clear_line():
-    with pytest.raises(ValueError, match="lie on meta; leave --native and --quantise out"):
+    with pytest.raises(ValueError, match="lie on meta; stay with PyTorch: --native false"):
         NativeLinear(torch.ones(2, 3, device="meta"), None, "int8")

@@ -37,6 +37,8 @@ def test_a_missing_compiler_is_a_clear_line(tmp_path):
 def test_a_compiler_that_refuses_is_a_clear_line_and_leaves_nothing(tmp_path):
     done = python(WITHOUT_COMPILER, XDG_CACHE_HOME=str(tmp_path), CXX="false")
     assert "false cannot compile" in done.stdout
+    assert "(it gives no reason); name g++" in done.stdout
+    assert "--native false" in done.stdout
     assert list((tmp_path / "unison").iterdir()) == []
 
 
