@@ -11,6 +11,7 @@ from audio.mel import LogMel, MelConfig
 from audio.spectrum import griffin_lim
 from audio.vocoder import Vocoder
 from core.components import Components
+from core.errors import UserError
 
 
 class MelCodec(nn.Module):
@@ -40,7 +41,7 @@ class MelCodec(nn.Module):
         """
         super().__init__()
         if samples % (config.hop * frames_per_token):
-            raise ValueError(
+            raise UserError(
                 f"{samples} samples do not fill tokens of {frames_per_token} frames of "
                 f"{config.hop}; choose a hop and frames_per_token whose product divides them"
             )
@@ -65,7 +66,7 @@ class MelCodec(nn.Module):
     def encode(self, signal: Float[Tensor, "B S"]) -> Float[Tensor, "B T C"]:
         """Return tokens of unit variance overall."""
         if signal.shape[1] != self.samples:
-            raise ValueError(
+            raise UserError(
                 f"{signal.shape[1]} samples came but the model expects {self.samples}; read the "
                 f"data with --data.seconds={self.samples / self.config.rate}"
             )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
 from core.files import existing_file, new_file
 
 SECONDS = (0.02, 600.0)
@@ -109,8 +110,8 @@ def _decode(path: Path) -> tuple[Float[Tensor, "S"], int]:
     return wave, rate
 
 
-def _not_a_recording(path: Path, told: str) -> ValueError:
-    return ValueError(
+def _not_a_recording(path: Path, told: str) -> UserError:
+    return UserError(
         f"{path} is not a WAV, FLAC, OGG or MP3 recording, or is damaged ({told}); "
         "save it as WAV and try again"
     )
@@ -118,12 +119,12 @@ def _not_a_recording(path: Path, told: str) -> ValueError:
 
 def _check_header(path: Path, rate: int, seconds: float) -> None:
     if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(
+        raise UserError(
             f"{path} has {rate} samples a second but {RATES[0]} to {RATES[1]} are understood; "
             "convert it"
         )
     if seconds > SECONDS[1]:
-        raise ValueError(
+        raise UserError(
             f"{path} lasts {seconds:.0f} s but {SECONDS[1]:.0f} s are the limit; cut it to the word"
         )
 
@@ -131,13 +132,13 @@ def _check_header(path: Path, rate: int, seconds: float) -> None:
 def _check_sound(path: Path, wave: Float[Tensor, "S"], rate: int) -> None:
     seconds = len(wave) / rate
     if seconds < SECONDS[0]:
-        raise ValueError(
+        raise UserError(
             f"{path} lasts {seconds:.3f} s but at least {SECONDS[0]} s are needed; record again"
         )
     if not wave.isfinite().all():
-        raise ValueError(f"{path} holds values that are no numbers; export it again as 16-bit WAV")
+        raise UserError(f"{path} holds values that are no numbers; export it again as 16-bit WAV")
     if wave.abs().max() < SILENCE:
-        raise ValueError(
+        raise UserError(
             f"{path} is silent: its peak is below {SILENCE} of full scale; record it louder"
         )
 

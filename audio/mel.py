@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from audio.spectrum import stft
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class MelConfig:
 
     def __post_init__(self):
         if min(self.rate, self.mels, self.hop) < 1:
-            raise ValueError(f"rate, mels and hop must be 1 or more: {self}")
+            raise UserError(f"rate, mels and hop must be 1 or more: {self}")
         if self.window < self.hop or (self.window - self.hop) % 2:
-            raise ValueError(
+            raise UserError(
                 f"window {self.window} must exceed hop {self.hop} by an even number of samples"
             )
         if self.floor <= 0:
-            raise ValueError(f"floor is {self.floor} but a logarithm needs more than 0")
+            raise UserError(f"floor is {self.floor} but a logarithm needs more than 0")
 
 
 class LogMel(nn.Module):

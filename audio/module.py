@@ -9,6 +9,7 @@ from audio.files import write_audio
 from audio.model import AudioConfig, build
 from audio.vocoder_module import VocoderModule
 from core.checkpoint import load_module
+from core.errors import UserError
 from core.flow import LogitNormal
 from core.flow_module import FlowModule, FlowTraining
 from core.optim import OptimConfig
@@ -57,7 +58,7 @@ class AudioModule(FlowModule):
         ours = (self.codec.vocoder.config, self.codec.config)
         theirs = (trained.config, trained.log_mel.config)
         if ours != theirs:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds a vocoder of {theirs} but this model has {ours}; "
                 "train it again, or set --model.model.vocoder and --model.model.mel to match"
             )

@@ -16,6 +16,7 @@ from audio.files import read_audio
 from core.cleaning import keep, readable
 from core.cli import command
 from core.engine import EngineName, engine_named
+from core.errors import UserError
 from core.members import encode_flac, to_pcm
 from core.sources import find_files
 from core.splits import Members, cleaned, report, write_splits
@@ -55,7 +56,7 @@ def shards(
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if rate < 1 or seconds * rate < 1:
-        raise ValueError(f"rate {rate} Hz and seconds {seconds} must be positive")
+        raise UserError(f"rate {rate} Hz and seconds {seconds} must be positive")
     dropped: Counter[str] = Counter()
     files = find_files(source, SUFFIXES, dropped)
     read = partial(_read, rate=rate, samples=round(rate * seconds), fit=fit)

@@ -23,6 +23,7 @@ from audio.excitation import hiss, pulses
 from audio.mel import LogMel, MelConfig
 from audio.metrics import HIGHEST, LOWEST
 from audio.spectrum import istft, stft
+from core.errors import UserError
 
 QUIETEST, LOUDEST = -10.0, 6.0
 """Bounds of a filter's log gain."""
@@ -51,7 +52,7 @@ class VocoderConfig:
 
     def __post_init__(self):
         if min(self.width, self.depth, self.bands, self.hop) < 1 or self.pitches < 2:
-            raise ValueError(f"sizes must be 1 or more, pitches 2 or more: {self}")
+            raise UserError(f"sizes must be 1 or more, pitches 2 or more: {self}")
 
 
 class Controls(NamedTuple):
@@ -99,7 +100,7 @@ class Vocoder(nn.Module):
     def __init__(self, config: VocoderConfig, mel: MelConfig):
         super().__init__()
         if mel.hop % config.hop or mel.hop % 2:
-            raise ValueError(
+            raise UserError(
                 f"the vocoder's hop {config.hop} must divide the spectra's hop {mel.hop}, an even "
                 f"number; choose --model.hop={mel.hop // 4}"
             )

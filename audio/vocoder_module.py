@@ -13,6 +13,7 @@ from audio.mel import MelConfig
 from audio.metrics import pitch, pitch_error
 from audio.vocoder import Vocoder, VocoderConfig
 from core.batches import real_samples
+from core.errors import UserError
 from core.module import TrainedModule
 from core.noise import normal, uniform
 from core.optim import AdamW, OptimConfig
@@ -52,7 +53,7 @@ class VocoderModule(TrainedModule):
         """
         super().__init__(optim, seed)
         if crop < 2:
-            raise ValueError(f"crop is {crop} but must be 2 frames or more")
+            raise UserError(f"crop is {crop} but must be 2 frames or more")
         self.save_hyperparameters(logger=False)
         self.crop, self.noise, self.pitch_weight = crop, noise, pitch_weight
         self.corrections = corrections
@@ -132,7 +133,7 @@ class VocoderModule(TrainedModule):
         """Draw where each crop starts: from anywhere up to where only a quarter would sound."""
         frames = mel.shape[2]
         if frames < self.crop:
-            raise ValueError(f"crop {self.crop} is longer than a sound of {frames} frames")
+            raise UserError(f"crop {self.crop} is longer than a sound of {frames} frames")
         sounding = mel.amax(dim=1) > mel.amin(dim=(1, 2))[:, None] + 1
         last = (sounding * torch.arange(frames, device=mel.device)).amax(dim=1)
         latest = (last - self.crop // 4).clamp(0, frames - self.crop)

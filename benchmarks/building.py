@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 
 from core.cli import command, plain_options
 from core.digests import Digests
+from core.errors import UserError
 from core.files import new_file
 from text.shards import shards
 
@@ -70,7 +71,7 @@ def building(
         plot: SVG file to write.
     """
     if not Path("/proc/self/clear_refs").exists():
-        raise ValueError("memory is measured through /proc/self; run this on Linux")
+        raise UserError("memory is measured through /proc/self; run this on Linux")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     costs = []
     for size in sizes:

@@ -25,6 +25,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import new_file
 from core.noise import seeds_tensor
 from text.model import TextConfig, TextModel
@@ -173,9 +174,7 @@ def check_agreement(net: TextModel, theirs: Any, most: float) -> None:
     ours, other = net(ids).float(), theirs(ids).logits.float()
     apart = float((ours - other).abs().max() / other.abs().max())
     if apart > most:
-        raise ValueError(
-            f"logits differ by {apart:.2g} of the largest; timing would compare others"
-        )
+        raise UserError(f"logits differ by {apart:.2g} of the largest; timing would compare others")
 
 
 def systems(

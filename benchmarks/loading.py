@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.cli import command, plain_options
+from core.errors import UserError
 
 
 def loading(
@@ -31,7 +32,7 @@ def loading(
     pythons = {"ours": Path(sys.executable), "webdataset": Path(sys.executable)}
     if litdata is not None:
         if not litdata.is_file():
-            raise ValueError(f"{litdata} is not there; name the python of an environment")
+            raise UserError(f"{litdata} is not there; name the python of an environment")
         pythons["litdata"] = litdata
     print("| workers | loader | median samples/s | least | most | ours over it, median |")
     print("|---|---|---|---|---|---|")
@@ -59,7 +60,7 @@ def measured(
             )  # fmt: skip
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-                raise ValueError(f"the loader {name} failed ({last}); run it alone to see more")
+                raise UserError(f"the loader {name} failed ({last}); run it alone to see more")
             rates[name].append(float(done.stdout.split()[-1]))
     return rates
 

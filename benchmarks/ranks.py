@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.cli import command
+from core.errors import UserError
 
 
 def ranks(
@@ -84,7 +85,7 @@ class _Run:
     def rate(self) -> float:
         """Return its samples a second, when it is done."""
         if self.process.wait():
-            raise ValueError("a training command failed; its own message says why")
+            raise UserError("a training command failed; its own message says why")
         with self.out as out:
             return json.loads((Path(out) / "cost.json").read_text())["samples_per_second"]
 

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.noise import mix
 from core.sampling import FlowOptions
 from multimodal.evaluate import draw_tuples
@@ -58,7 +59,7 @@ def sampling(
     """
     rows = {text: parse(text) for text in settings}  # a wrong one is told before the first is run
     if not rows:
-        raise ValueError("no settings were named; give some after --settings, such as guidance=2")
+        raise UserError("no settings were named; give some after --settings, such as guidance=2")
     real = draw_tuples(run / "world" / split, n, seed)
     unison, reader = Unison(run), restrict(load_readers(run / "readers"), real)[modality]
     print(markdown_head(["setting", *COLUMNS]))
@@ -77,7 +78,7 @@ def parse(text: str) -> tuple[FlowOptions, float]:
         elif name in NUMBERS and _is_a(NUMBERS[name], value):
             changes[name] = NUMBERS[name](value)
         else:
-            raise ValueError(
+            raise UserError(
                 f"{part!r} in the setting {text!r} is not understood; write name=value with one of"
                 f" {', '.join(NUMBERS)}, or solver={'|'.join(get_args(Solver))}"
             )

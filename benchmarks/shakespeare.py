@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cli import command, plain_options
+from core.errors import UserError
 
 CONFIG = "configs/text/shakespeare_char_cpu.yaml"
 
@@ -180,7 +181,7 @@ def _run(module: str, *words: str, threads: int = 1) -> str:
         check=False,
     )
     if done.returncode:
-        raise ValueError(f"python -m {module} failed; its own message says why")
+        raise UserError(f"python -m {module} failed; its own message says why")
     return done.stdout
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import new_file
 
 CONFIG = "configs/text/chat.yaml"
@@ -60,7 +61,7 @@ def tuning(
     """
     chosen = list(WAYS) if ways is None else ways
     if unknown := [way for way in chosen if way not in WAYS]:
-        raise ValueError(f"{unknown[0]!r} is no way of tuning; there are {', '.join(WAYS)}")
+        raise UserError(f"{unknown[0]!r} is no way of tuning; there are {', '.join(WAYS)}")
     _questions(out, init, questions)
     results: dict[str, list[Result]] = defaultdict(list)
     for seed in seeds:
@@ -119,7 +120,7 @@ def _tune(
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", "text.tune", *words], env=environment, check=False)
     if done.returncode:
-        raise ValueError(f"tuning into {run} failed; its own message says why")
+        raise UserError(f"tuning into {run} failed; its own message says why")
 
 
 def _losses(run: Path) -> list[float]:

@@ -6,6 +6,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from core.errors import UserError
+
 
 def rotary_angles(
     positions: Int[Tensor, "T A"], head_width: int, *, base: float = 100.0
@@ -43,7 +45,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         if width % (2 * heads):
-            raise ValueError(f"width {width} must be a multiple of twice the {heads} heads")
+            raise UserError(f"width {width} must be a multiple of twice the {heads} heads")
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_norm = nn.RMSNorm(width // heads)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
+from core.errors import UserError
 from core.members import to_float
 from core.order import epoch_order, evaluation_batches, training_batches
 from core.samples import Selection
@@ -166,7 +167,7 @@ class Loader(DataLoader):
     def __iter__(self) -> Iterator[Any]:
         for batch in super().__iter__():
             if isinstance(batch, Failure):
-                raise ValueError(batch.line)
+                raise UserError(batch.line)
             yield batch
 
 

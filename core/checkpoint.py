@@ -33,6 +33,7 @@ from core.checkpoint_folder import (
 )
 from core.cli import command, positional
 from core.content_hash import content_hash
+from core.errors import UserError
 from core.files import new_file, sync_folder
 from core.plain import from_plain, to_plain
 
@@ -100,14 +101,14 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
     path = Path(path)
     if not path.exists():
         way = f"train one with: python -m {_trainer(kind)}" if kind else "check the path"
-        raise ValueError(f"{path} is not there; {way}")
+        raise UserError(f"{path} is not there; {way}")
     try:
         checkpoint = _read_any(path)
     except Exception as error:
         if isinstance(error, ValueError):
             raise
         reason = str(error).splitlines()[0][:120]
-        raise ValueError(f"{path} cannot be read safely ({reason}); restore it") from error
+        raise UserError(f"{path} cannot be read safely ({reason}); restore it") from error
     _check(checkpoint, path, kind)
     return checkpoint
 
@@ -120,7 +121,7 @@ def _read_any(path: Path) -> Any:
 
 def _read_zip(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged or no checkpoint; train it again or restore it")
+        raise UserError(f"{path} is damaged or no checkpoint; train it again or restore it")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -137,17 +138,17 @@ def _check(checkpoint: Any, path: Path, kind: str | None) -> None:
     """Raise unless the values are those of a checkpoint that this code reads."""
     ours = checkpoint.get("unison") if isinstance(checkpoint, dict) else None
     if not isinstance(ours, dict) or not {"kind", "version"} <= ours.keys():
-        raise ValueError(f"{path} was not written by Unison; give a last.ckpt of a run")
+        raise UserError(f"{path} was not written by Unison; give a last.ckpt of a run")
     if ours["version"] != VERSION:
-        raise ValueError(
+        raise UserError(
             f"{path} has checkpoint version {ours['version']}, this code reads {VERSION};"
             f" use the commit that wrote it ({ours.get('commit', 'unknown')}) or train again"
         )
     # Older checkpoints, and those of a plain Trainer, have no hash.
     if "sha256" in checkpoint and checkpoint["sha256"] != content_hash(checkpoint):
-        raise ValueError(f"{path} is damaged: its content has another hash; restore it")
+        raise UserError(f"{path} is damaged: its content has another hash; restore it")
     if kind is not None and ours["kind"] != kind:
-        raise ValueError(f"{path} holds a {ours['kind']} model but a {kind} model is needed")
+        raise UserError(f"{path} holds a {ours['kind']} model but a {kind} model is needed")
 
 
 def load_module(path: str | Path, cls: type[M], *, ema: bool = True) -> M:
@@ -168,7 +169,7 @@ def load_with_record(
         load_weights(module, checkpoint, ema=ema)
     except ValueError as error:
         commit = checkpoint["unison"].get("commit", "unknown")
-        raise ValueError(f"{path}, written at commit {commit}: {error}") from error
+        raise UserError(f"{path}, written at commit {commit}: {error}") from error
     return module.eval(), checkpoint
 
 
@@ -196,7 +197,7 @@ def check_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
     ]
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-        raise ValueError(
+        raise UserError(
             f"the checkpoint's weights do not fit this model: {'; '.join(differ[:3])}{more};"
             " use the options and the commit that it was trained with"
         )
@@ -268,7 +269,7 @@ def verify(path: Path) -> None:
     below = sorted(p for p in path.rglob("*.ckpt") if not p.name.startswith("."))
     files = [path] if path.is_file() or is_folder_checkpoint(path) else below
     if not files:
-        raise ValueError(f"{path} holds no checkpoint; give a file or the folder of a run")
+        raise UserError(f"{path} holds no checkpoint; give a file or the folder of a run")
     wrong = []
     for file in files:
         try:
@@ -280,7 +281,7 @@ def verify(path: Path) -> None:
             wrong.append(error)
             print(f"{error}")
     if wrong:
-        raise ValueError(f"{len(wrong)} of {len(files)} checkpoints cannot be used; restore them")
+        raise UserError(f"{len(wrong)} of {len(files)} checkpoints cannot be used; restore them")
 
 
 def export(path: Path, out: Path, raw: bool = False) -> None:
@@ -294,7 +295,7 @@ def export(path: Path, out: Path, raw: bool = False) -> None:
     from safetensors.torch import save_file
 
     if out.suffix != SAFE:
-        raise ValueError(f"{out} must end in {SAFE}; choose another --out")
+        raise UserError(f"{out} must end in {SAFE}; choose another --out")
     checkpoint = read_checkpoint(path)
     weights = checkpoint["state_dict"] | ({} if raw else checkpoint.get("ema", {}))
     weights = {name: value.clone().contiguous() for name, value in weights.items()}

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
+from core.errors import UserError
 from core.files import new_file, sync_folder
 
 INDEX = "index.json"
@@ -88,14 +89,14 @@ def read_folder(path: Path) -> dict[str, Any]:
 def read_index(path: Path) -> dict[str, str]:
     """Return names and hashes of the files that make up a checkpoint: the plain one, then ranks."""
     if not is_folder_checkpoint(path):
-        raise ValueError(f"{path} has no {INDEX}, so is no checkpoint; give a last.ckpt of a run")
+        raise UserError(f"{path} has no {INDEX}, so is no checkpoint; give a last.ckpt of a run")
     try:
         index = json.loads((path / INDEX).read_text(encoding="utf-8"))
         layout, files = index["layout"], dict(index["files"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / INDEX} is damaged; restore it, or use another") from error
+        raise UserError(f"{path / INDEX} is damaged; restore it, or use another") from error
     if layout != LAYOUT:
-        raise ValueError(
+        raise UserError(
             f"{path} has layout {layout}, this code reads {LAYOUT}; use the commit that wrote it"
         )
     return files
@@ -164,7 +165,7 @@ def _write(value: Any, folder: Path, stem: str) -> Named:
 def _check_all_seen(folder: Path, files: dict[str, str]) -> None:
     for name in files:
         if not (folder / name).is_file():
-            raise ValueError(
+            raise UserError(
                 f"{folder / name}, of another rank, cannot be seen from here; --out must be on"
                 " storage that all nodes share"
             )
@@ -180,9 +181,9 @@ def _write_index(folder: Path, files: dict[str, str]) -> None:
 
 def _read(path: Path, digest: str) -> Any:
     if not path.is_file():
-        raise ValueError(f"{path} is missing; restore it, or use another checkpoint")
+        raise UserError(f"{path} is missing; restore it, or use another checkpoint")
     if _sha256(path) != digest:
-        raise ValueError(f"{path} is damaged: it has another hash; restore it")
+        raise UserError(f"{path} is damaged: it has another hash; restore it")
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 

@@ -3,10 +3,15 @@
 Exit codes: 0 done, 2 the user's mistake (one line: value, rule, way out), 1 a defect (traceback).
 """
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from core.errors import UserError
 
 Function = Callable[..., Any]
 
@@ -80,27 +85,40 @@ def positional(argv: Sequence[str], option: str) -> list[str]:
 
 
 def guard(run: Callable[[], Any]) -> Any:
-    """Call `run`; the user's mistake becomes one line on stderr and exit code 2."""
+    """Call `run`; the user's mistake becomes one line on stderr and exit code 2.
+
+    That is a `UserError`, or what the operating system refused (a missing file, a full disk). A
+    reader of the output that has had enough (`| head -1`) ends the command quietly, as it ends any
+    other. Everything else is a defect and keeps its traceback.
+    """
     try:
-        return run()
-    except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and _is_defect(error):
+        result = run()
+        sys.stdout.flush()
+        return result
+    except BrokenPipeError:
+        _end_quietly()
+    except UserError as error:
+        _refuse(str(error))
+    except OSError as error:
+        if error.strerror is None:
             raise
-        line = " ".join(_describe(error).split())
-        print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def _describe(error: ValueError | OSError) -> str:
-    if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; {_way_out(error)}"
-    return str(error)
+        _refuse(f"{where}{error.strerror}; {_way_out(error)}")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _end_quietly() -> NoReturn:
+    """Leave as a program does whose output nobody reads: with the code of SIGPIPE, in silence."""
+    # Or the interpreter would try to flush once more while it shuts down, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def _way_out(error: OSError) -> str:
-    import errno
-
     ways = {
         errno.ENOSPC: "free some space, or choose another --out",
         errno.EDQUOT: "free some of your quota, or choose another --out",
@@ -110,19 +128,6 @@ def _way_out(error: OSError) -> str:
         errno.ENOENT: "check the path",
     }
     return ways.get(error.errno or 0, "check the path and its permissions")
-
-
-def _is_defect(error: ValueError) -> bool:
-    """Tell whether a ValueError was raised in a library, so is not a message of ours."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return False
-    origin = Path(traceback.tb_frame.f_code.co_filename)
-    return "site-packages" in origin.parts or not origin.is_relative_to(
-        Path(__file__).resolve().parents[1]
-    )
 
 
 def strict(base: type) -> type:

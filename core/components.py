@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from core.errors import UserError
+
 POWER = 0.5
 """How far components are whitened: 0 leaves their variances as they are, 1 makes them equal."""
 
@@ -25,7 +27,7 @@ class Components(nn.Module):
         super().__init__()
         channels = values if components is None else components
         if not 1 <= channels <= values:
-            raise ValueError(f"components is {components} but a token has 1 to {values} of them")
+            raise UserError(f"components is {components} but a token has 1 to {values} of them")
         self.channels = channels
         self.register_buffer("mean", torch.zeros(values))
         self.register_buffer("basis", torch.eye(values)[:, :channels].clone())

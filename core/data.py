@@ -13,6 +13,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from core.batches import Batches, InOrder, Place, Plan, Shuffled, loader
+from core.errors import UserError
 from core.manifest import Manifest
 from core.samples import Fields, Samples, Selection, Sidecar
 from core.shards import ShardReader
@@ -126,7 +127,7 @@ class ShardData(LightningDataModule):
         samples = self._open("train")
         usable = samples.usable
         if len(usable) < self._global_batch:
-            raise ValueError(
+            raise UserError(
                 f"{samples.reader.folder} has {len(usable)} usable samples but one global batch "
                 f"takes {self._global_batch}; lower the batch size or add data"
             )
@@ -171,7 +172,7 @@ class ShardData(LightningDataModule):
         """Go on where an earlier run on the same data stood."""
         for name, here in self._order().items():
             if state_dict[name] != here:
-                raise ValueError(
+                raise UserError(
                     f"cannot resume: the checkpoint's {name} is {state_dict[name]} but this run's "
                     f"is {here}; resume with the same, or start a new run with --init"
                 )
@@ -235,7 +236,7 @@ class ShardData(LightningDataModule):
         sidecar = ShardReader(below(self.embeddings, split), remote=self.remote)
         same_keys = np.array_equal(sidecar.index["key"], reader.index["key"])
         if sidecar.manifest.fields["of"] != reader.manifest.dataset_id or not same_keys:
-            raise ValueError(
+            raise UserError(
                 f"{sidecar.folder} holds embeddings of another dataset than {reader.folder}; "
                 "embed this one again"
             )
@@ -245,7 +246,7 @@ class ShardData(LightningDataModule):
 def _check_embedded(samples: Samples) -> None:
     sidecar = samples.sidecar
     if sidecar and not sidecar.reader.has(sidecar.member)[samples.usable].all():
-        raise ValueError(
+        raise UserError(
             f"{sidecar.reader.folder} lacks {sidecar.member} for samples that need it; "
             "embed the dataset again"
         )
@@ -254,4 +255,4 @@ def _check_embedded(samples: Samples) -> None:
 def _at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
-            raise ValueError(f"{name} is {value} but must be at least {least}")
+            raise UserError(f"{name} is {value} but must be at least {least}")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.attention import rotary_angles
 from core.blocks import AdaptiveBlock, MLPKind
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class DenoiserConfig:
 
     def __post_init__(self):
         if min(self.width, self.depth, self.heads) < 1:
-            raise ValueError(f"width, depth and heads must be 1 or more: {self}")
+            raise UserError(f"width, depth and heads must be 1 or more: {self}")
         if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of twice {self.heads} heads")
+            raise UserError(f"width {self.width} must be a multiple of twice {self.heads} heads")
 
 
 class Denoiser(nn.Module):

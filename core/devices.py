@@ -4,6 +4,8 @@ import os
 
 import torch
 
+from core.errors import UserError
+
 
 def pick_device(name: str) -> torch.device:
     """Return the device of that name, or for `auto` the fastest there is."""
@@ -14,7 +16,7 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
+        raise UserError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
     return torch.device(name)
 
 

@@ -20,6 +20,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
+from core.errors import UserError
+
 EngineName = Literal["local", "ray"]
 CHUNK = 16
 """Sources of a task for the pool."""
@@ -64,7 +66,7 @@ def engine_named(name: EngineName, workers: int | None, address: str | None) -> 
     if name == "ray":
         return Ray(address, workers)
     if address is not None:
-        raise ValueError(f"address {address} names a Ray cluster; add --engine ray")
+        raise UserError(f"address {address} names a Ray cluster; add --engine ray")
     return Local() if workers is None else Local(workers)
 
 
@@ -76,7 +78,7 @@ def map_in_order(
     Workers run with one thread each, so that results do not depend on who does the work.
 
     Args:
-        function: At the top level of a module (or a partial of such); its ValueError or OSError is
+        function: At the top level of a module (or a partial of such); its UserError or OSError is
             raised here, after the results before it.
     """
     results: Generator[Any, None, None]
@@ -100,7 +102,7 @@ def map_in_order(
 class Failed:
     """In place of a result: the error that a source met, of a kind that any process can read."""
 
-    error: ValueError | OSError
+    error: UserError | OSError
     """With the number, text and file name, or the message, of that which was raised."""
 
 
@@ -116,9 +118,9 @@ class Task(Generic[Source, Result]):
         return [_attempt(self.function, source) for source in chunk]
 
 
-def killer(source: object) -> ValueError:
+def killer(source: object) -> UserError:
     """Return the error that names a source whose workers died."""
-    return ValueError(
+    return UserError(
         f"{source} ended {TRIES} workers (a crash in a decoder, or too little memory); move it "
         "away, or give the workers more memory, and build again"
     )
@@ -135,16 +137,16 @@ def _attempt(function: Callable[[Source], Result], source: Source) -> Result | F
     torch.set_num_threads(1)  # sums in another order may round otherwise
     try:
         return function(source)
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         return Failed(_plain(error))
     finally:
         torch.set_num_threads(threads)
 
 
-def _plain(error: ValueError | OSError) -> ValueError | OSError:
+def _plain(error: UserError | OSError) -> UserError | OSError:
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, error.filename)
-    return ValueError(str(error))
+    return UserError(str(error))
 
 
 def _pooled(
@@ -253,4 +255,4 @@ def _follow_parent() -> None:
 
 def _check_workers(workers: int) -> None:
     if workers < 1:
-        raise ValueError(f"workers is {workers} but must be at least 1; leave it out or name more")
+        raise UserError(f"workers is {workers} but must be at least 1; leave it out or name more")

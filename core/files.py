@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.errors import UserError
+
 
 def existing_file(path: str | Path) -> Path:
     """Return the path of a file that can be read and is not empty, or say what is wrong."""
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder but a file is needed; name one file in it")
+        raise UserError(f"{path} is a folder but a file is needed; name one file in it")
     if not path.exists():
-        raise ValueError(f"{path} does not exist; check the path")
+        raise UserError(f"{path} does not exist; check the path")
     if not os.access(path, os.R_OK):
-        raise ValueError(f"{path} may not be read; change its permissions or name another file")
+        raise UserError(f"{path} may not be read; change its permissions or name another file")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes); name a file with content")
+        raise UserError(f"{path} is empty (0 bytes); name a file with content")
     return path
 
 
@@ -75,9 +77,9 @@ def new_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is a file but a folder is to be written; choose another --out")
+        raise UserError(f"{path} is a file but a folder is to be written; choose another --out")
     if not replace and path.exists() and any(path.iterdir()):
-        raise ValueError(f"{path} is not empty; choose a new folder with --out")
+        raise UserError(f"{path} is not empty; choose a new folder with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.noise import normal
 
 Prediction = Literal["x", "v"]
@@ -34,7 +35,7 @@ class LogitNormal:
 
     def __post_init__(self):
         if self.std <= 0:
-            raise ValueError(f"std of the times is {self.std} but must be above 0")
+            raise UserError(f"std of the times is {self.std} but must be above 0")
 
     def times(
         self, seeds: Int[Tensor, "B"], shape: tuple[int, ...] = (), *, stream: int = 1

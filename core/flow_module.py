@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.batches import real_samples
 from core.embeddings import corrupt
+from core.errors import UserError
 from core.flow import LogitNormal, Prediction, flow_loss, interpolate, velocity
 from core.module import TrainedModule
 from core.noise import normal, seeds_tensor, uniform
@@ -32,9 +33,9 @@ class FlowTraining:
 
     def __post_init__(self):
         if not 0 <= self.drop < 1:
-            raise ValueError(f"drop is {self.drop} but must be a share from 0 to below 1")
+            raise UserError(f"drop is {self.drop} but must be a share from 0 to below 1")
         if self.cond_noise < 0:
-            raise ValueError(f"cond_noise is {self.cond_noise} but must be 0 or more")
+            raise UserError(f"cond_noise is {self.cond_noise} but must be 0 or more")
 
 
 class FlowModule(TrainedModule):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from core.storage import folder_at
 
 NAME = "manifest.json"
@@ -85,7 +86,7 @@ class Manifest:
             with place.open(NAME) as file:
                 text = file.read()
         except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds no dataset ({NAME} not found); check the path or build it first "
                 "with the shards command of its package"
             ) from None
@@ -96,9 +97,9 @@ class Manifest:
             values |= {name: tuple(values[name]) for name in ("required", "optional")}
             manifest = cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is not a dataset manifest ({error}); rebuild it") from error
+            raise UserError(f"{path} is not a dataset manifest ({error}); rebuild it") from error
         if manifest.version != VERSION:
-            raise ValueError(
+            raise UserError(
                 f"{path} has version {manifest.version} but this program reads version {VERSION}; "
                 "rebuild the dataset"
             )

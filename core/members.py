@@ -10,6 +10,8 @@ from jaxtyping import Float, Int16, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
+from core.errors import UserError
+
 
 def decode_png(data: bytes) -> UInt8[Tensor, "3 H W"]:
     """Decode a picture to RGB."""
@@ -30,7 +32,7 @@ def decode_flac(data: bytes, rate: int) -> Int16[Tensor, " S"]:
     """Decode mono 16-bit audio that must have `rate` Hz."""
     samples, found = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=True)
     if found != rate or samples.shape[1] != 1:
-        raise ValueError(
+        raise UserError(
             f"audio has {found} Hz and {samples.shape[1]} channels but {rate} Hz mono is expected; "
             f"rebuild the shards with --rate {rate}"
         )
@@ -58,7 +60,7 @@ def decode_npy(data: bytes) -> Tensor:
     try:
         return torch.from_numpy(found)
     except TypeError as error:
-        raise ValueError(f"it holds {found.dtype}, which no tensor can") from error
+        raise UserError(f"it holds {found.dtype}, which no tensor can") from error
 
 
 def load_array(file: io.BufferedIOBase) -> np.ndarray:
@@ -67,9 +69,9 @@ def load_array(file: io.BufferedIOBase) -> np.ndarray:
         found = np.load(file, allow_pickle=False)
     except Exception as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"it is no array ({line})") from error
+        raise UserError(f"it is no array ({line})") from error
     if not isinstance(found, np.ndarray):
-        raise ValueError("it is an archive, not one array")
+        raise UserError("it is an archive, not one array")
     return found
 
 
@@ -84,7 +86,7 @@ def decode_clip(data: bytes) -> UInt8[Tensor, "F 3 H W"]:
     """Decode a clip kept as an array of bytes [F, H, W, 3]."""
     clip = decode_npy(data)
     if clip.ndim != 4 or clip.shape[-1] != 3 or clip.dtype != torch.uint8:
-        raise ValueError(
+        raise UserError(
             f"clip has shape {list(clip.shape)} and type {clip.dtype} but uint8 [F, H, W, 3] is "
             "expected; rebuild the shards"
         )

@@ -13,6 +13,7 @@ from torch.nn.utils import get_total_norm
 
 from core.checkpoint import describe, load_weights, provenance
 from core.data import ShardData
+from core.errors import UserError
 from core.noise import mix
 from core.optim import OptimConfig, build_optimiser
 from core.sharding import shard, whole
@@ -145,7 +146,7 @@ class TrainedModule(L.LightningModule):
             self.skipped += 1
             self.log("train/skipped", float(self.skipped))
         else:
-            raise ValueError(
+            raise UserError(
                 f"the gradient of step {self.global_step} is not finite; checkpoints are as they"
                 " were. Lower the learning rate, or leave such batches out:"
                 " --model.optim.not_finite=skip"
@@ -155,7 +156,7 @@ class TrainedModule(L.LightningModule):
         """Build the optimiser; the schedule spans the Trainer's `max_steps`."""
         total = self.trainer.max_steps
         if total < 1:
-            raise ValueError(f"trainer.max_steps is {total} but the schedule needs a number >= 1")
+            raise UserError(f"trainer.max_steps is {total} but the schedule needs a number >= 1")
         return build_optimiser(self, self.optim, total)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

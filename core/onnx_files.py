@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.errors import UserError
+
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGEST = 1e-4
 """Difference to PyTorch from which on a file is refused."""
@@ -26,7 +28,7 @@ def check_installed() -> None:
     """Raise a ValueError that tells how to install what is missing."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"ONNX files need {', '.join(missing)}, which are not installed; run:"
             " pip install -e '.[onnx]'"
         )

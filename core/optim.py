@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from core.errors import UserError
+
 
 @dataclass(frozen=True)
 class AdamW:
@@ -51,7 +53,7 @@ class Schedule:
 
     def __post_init__(self):
         if not (self.warmup >= 0 and self.decay >= 0 and self.warmup + self.decay <= 1):
-            raise ValueError(f"warmup and decay are shares that sum to at most 1, not {self}")
+            raise UserError(f"warmup and decay are shares that sum to at most 1, not {self}")
 
     def factor(self, step: int, total: int) -> float:
         """Return the learning rate over its peak at a step (0 is the first)."""

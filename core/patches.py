@@ -5,6 +5,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from core.errors import UserError
+
 POWER = 0.5
 """How far components are whitened: 0 leaves their variances as they are, 1 makes them equal."""
 
@@ -28,11 +30,11 @@ class Patches(nn.Module):
     def __init__(self, size: int, patch: int, components: int | None = None):
         super().__init__()
         if size < 1 or patch < 1 or size % patch:
-            raise ValueError(f"patch {patch} does not divide the side of {size} pixels")
+            raise UserError(f"patch {patch} does not divide the side of {size} pixels")
         pixels = 3 * patch**2
         channels = pixels if components is None else components
         if not 1 <= channels <= pixels:
-            raise ValueError(f"components is {components} but a patch has 1 to {pixels} of them")
+            raise UserError(f"components is {components} but a patch has 1 to {pixels} of them")
         self.size, self.patch, self.channels = size, patch, channels
         side = torch.arange(size // patch)
         self.register_buffer("positions", torch.cartesian_prod(side, side), persistent=False)
@@ -57,7 +59,7 @@ class Patches(nn.Module):
         """Return tokens in row order."""
         if planes.shape[-2:] != (self.size, self.size):
             got = "x".join(str(n) for n in planes.shape[-2:])
-            raise ValueError(
+            raise UserError(
                 f"{got} pixels came but the model expects {self.size}x{self.size};"
                 f" rebuild the shards with --size {self.size}"
             )

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from core.errors import UserError
+
 SIDES = (8, 12_000)
 """Shortest and longest side of a picture, in pixels."""
 DETAIL = 1024
@@ -28,15 +30,15 @@ def opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
             check_sides(path, image.size)
             yield image
     except UnidentifiedImageError:
-        raise ValueError(
+        raise UserError(
             f"{path} is no picture of these kinds: {names}; save it as one and try again"
         ) from None
     except Image.DecompressionBombError:
-        raise ValueError(
+        raise UserError(
             f"{path} has too many pixels: a side may have {SIDES[1]} at most; scale it down"
         ) from None
     except (OSError, SyntaxError, EOFError, struct.error) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged ({error}) but a whole file is needed; save or copy it again"
         ) from None
 
@@ -44,7 +46,7 @@ def opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
 def check_sides(path: Path, size: tuple[int, int]) -> None:
     """Raise if a picture is too small to hold anything or too large to be decoded."""
     if min(size) < SIDES[0] or max(size) > SIDES[1]:
-        raise ValueError(
+        raise UserError(
             f"{path} has {size[0]}x{size[1]} pixels but a side must have {SIDES[0]} to {SIDES[1]}; "
             "scale it"
         )

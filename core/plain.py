@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from core.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -50,6 +52,4 @@ def from_plain(cls: type[T], init: dict[str, Any]) -> T:
         return parser.instantiate(parser.parse_object({"module": init})).module
     except Exception as error:
         line = " ".join(str(error).split())
-        raise ValueError(
-            f"the checkpoint's configuration does not fit this code: {line}"
-        ) from error
+        raise UserError(f"the checkpoint's configuration does not fit this code: {line}") from error

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.engine import TRIES, Failed, Ray, Task, chunks, killer
+from core.errors import UserError
 
 BLOCK = 64
 """Sources of a task: Ray needs some milliseconds for each."""
@@ -105,7 +106,7 @@ def _connected(engine: Ray) -> Iterator[None]:
     try:
         import ray.data
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"engine ray needs what is not installed ({error}); install it with: pip install"
             " 'ray[data]>=2.50,<2.64', or leave out --engine"
         ) from error
@@ -146,9 +147,9 @@ def _check_answers(address: str) -> None:
         raise _no_cluster(address, error) from error
 
 
-def _no_cluster(address: str, error: Exception) -> ValueError:
+def _no_cluster(address: str, error: Exception) -> UserError:
     reason = getattr(error, "strerror", None) or error
-    return ValueError(
+    return UserError(
         f"no Ray cluster answers at {address} ({reason}); start one with: ray start --head, or"
         " leave out --address"
     )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from core.errors import UserError
 from core.members import decode_npy
 from core.shards import ShardReader
 from core.storage import DataLost
@@ -105,7 +106,7 @@ class Samples:
         held = np.array([self.reader.has(member) for member in self.members])
         usable = np.flatnonzero(held.any(0) if partial else held.all(0))
         if not len(usable):
-            raise ValueError(
+            raise UserError(
                 f"{self.reader.folder} has no samples with {', '.join(self.members)}; "
                 f"its members are {', '.join(self.reader.manifest.members)}"
             )
@@ -131,7 +132,7 @@ class Samples:
                 if self.on_error == "raise" or isinstance(error, DataLost):
                     raise
                 self._skip(place, error)
-        raise ValueError(f"{self.reader.folder} holds no readable sample; rebuild the dataset")
+        raise UserError(f"{self.reader.folder} holds no readable sample; rebuild the dataset")
 
     def _decode(self, position: int) -> Fields:
         try:
@@ -145,7 +146,7 @@ class Samples:
         except (ValueError, OSError, RuntimeError, SyntaxError, EOFError) as error:
             where = self.reader.where(position)
             line = str(error) if where in str(error) else f"{where} cannot be decoded ({error})"
-            raise ValueError(line) from error
+            raise UserError(line) from error
         return fields
 
     def _skip(self, position: int, error: ValueError) -> None:
@@ -169,7 +170,7 @@ class Samples:
         for name, value in fields.items():
             column: Any = columns[name]
             if isinstance(value, Tensor) and value.shape != column.shape[1:]:
-                raise ValueError(
+                raise UserError(
                     f"{self.reader.where(position)} has {name} of shape {list(value.shape)} but "
                     f"others {list(column.shape[1:])}; rebuild the dataset with one size"
                 )

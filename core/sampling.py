@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
+
 Velocity = Callable[[Float[Tensor, "B *S"], float], Float[Tensor, "B *S"]]
 """dx/dt at (x, t)."""
 
@@ -39,13 +41,13 @@ class FlowOptions:
 
     def __post_init__(self):
         if self.steps < 1:
-            raise ValueError(f"steps is {self.steps} but sampling needs at least 1")
+            raise UserError(f"steps is {self.steps} but sampling needs at least 1")
         if self.guidance < 0:
-            raise ValueError(f"guidance is {self.guidance} but must be 0 or more (1 is none)")
+            raise UserError(f"guidance is {self.guidance} but must be 0 or more (1 is none)")
         if self.shift <= 0:
-            raise ValueError(f"shift is {self.shift} but must be above 0 (1 is equal steps)")
+            raise UserError(f"shift is {self.shift} but must be above 0 (1 is equal steps)")
         if not 0 <= self.interval[0] <= self.interval[1] <= 1:
-            raise ValueError(f"interval {self.interval} must be two times 0 <= a <= b <= 1")
+            raise UserError(f"interval {self.interval} must be two times 0 <= a <= b <= 1")
 
 
 def time_grid(steps: int, shift: float = 1.0) -> list[float]:

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
+from core.errors import UserError
 from core.files import discard, link
 
 MONITOR = "val/loss"
@@ -27,7 +28,7 @@ class Saver(L.Callback):
         """
         for name, value, least in (("save_every", every, 1), ("keep", keep, 0)):
             if value < least:
-                raise ValueError(f"{name} is {value} but must be at least {least}")
+                raise UserError(f"{name} is {value} but must be at least {least}")
         self.path, self.best_path = folder / "last.ckpt", folder / "best.ckpt"
         self.every, self.keep = every, keep
         self.saved, self.best = -1, math.inf

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from core.errors import UserError
 from core.manifest import NAME, Manifest, Shard
 from core.members import decode_npy, decode_png
 from core.shards import BLOCK, ShardReader
@@ -45,7 +46,7 @@ def verify(path: Path, decode: bool = True) -> None:
     """
     folders = sorted(found.parent for found in path.rglob(NAME))
     if not folders:
-        raise ValueError(f"{path} holds no dataset ({NAME} not found); check the path")
+        raise UserError(f"{path} holds no dataset ({NAME} not found); check the path")
     damaged = 0
     for folder in folders:
         problems = list(find_problems(folder, decode=decode))
@@ -55,7 +56,7 @@ def verify(path: Path, decode: bool = True) -> None:
         if not problems:
             print(f"{folder}: whole, {Manifest.load(folder).samples} samples")
     if damaged:
-        raise ValueError(
+        raise UserError(
             f"{damaged} of {len(folders)} datasets are damaged; rebuild them, or train without the"
             " damaged samples: --data.on_error=skip"
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest, Shard
 
@@ -66,7 +67,7 @@ def check_absent(out: str | Path) -> None:
     """Raise unless `out` is free to be written: nothing there, or an empty folder."""
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise ValueError(f"{out} exists already; remove it or choose another output folder")
+        raise UserError(f"{out} exists already; remove it or choose another output folder")
 
 
 def checksum(row: np.void, piece: bytes) -> int:
@@ -125,7 +126,7 @@ class ShardWriter:
             self._end_shard()
         if not self.samples:
             reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-            raise ValueError(f"no usable samples (dropped: {reasons or 'none'}); check the source")
+            raise UserError(f"no usable samples (dropped: {reasons or 'none'}); check the source")
         self._write_index()
         manifest = replace(
             self.about, samples=self.samples, shards=tuple(self.shards), dropped=dict(dropped)
@@ -182,7 +183,7 @@ class _Keys:
         if not self._rising:
             keys = np.sort(np.load(index)["key"])
             if (same := keys[1:] == keys[:-1]).any():
-                raise ValueError(
+                raise UserError(
                     f"two samples share a key ({keys[same.argmax()]!s}); keys must be unique"
                 )
 
@@ -197,14 +198,14 @@ def _check_sample(
 ) -> int:
     key = sample["__key__"]
     if not key or not set(key).isdisjoint("./\\"):
-        raise ValueError(f"sample key {key!r} must be a name without dots and slashes")
+        raise UserError(f"sample key {key!r} must be a name without dots and slashes")
     names = [name for name in sample if name != "__key__"]
     if too_long := [name for name in names if len(f"{key}.{name}".encode()) > 100]:
-        raise ValueError(f"sample {key} has member names {too_long} of over 100 bytes with the key")
+        raise UserError(f"sample {key} has member names {too_long} of over 100 bytes with the key")
     if missing := [name for name in required if name not in names]:
-        raise ValueError(f"sample {key} lacks the required members {missing}")
+        raise UserError(f"sample {key} lacks the required members {missing}")
     if unknown := [name for name in names if name not in members]:
-        raise ValueError(f"sample {key} has members {unknown} that the dataset does not declare")
+        raise UserError(f"sample {key} has members {unknown} that the dataset does not declare")
     return sum(1 << members.index(name) for name in names)
 
 

@@ -25,6 +25,7 @@ from core.attention import Attention
 from core.blocks import AdaptiveBlock, Block
 from core.checkpoint import AtomicCheckpointIO
 from core.checkpoint_folder import write_folder
+from core.errors import UserError
 from core.optim import Muon, OptimConfig
 
 NAME = "fsdp2"
@@ -169,7 +170,7 @@ def check_form(strategy: Strategy, checkpoint: Path) -> None:
     """Raise if a run would put a file where a folder is, or the other way round."""
     if checkpoint.exists() and checkpoint.is_dir() != isinstance(strategy, FullyShard):
         here = "a folder of a sharded run" if checkpoint.is_dir() else "a file of one process"
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} is {here}, which this run's other form cannot replace in one move;"
             " choose another --out (--resume takes both)"
         )
@@ -178,7 +179,7 @@ def check_form(strategy: Strategy, checkpoint: Path) -> None:
 def check_rule(strategy: Strategy, optim: OptimConfig) -> None:
     """Raise unless the update rule works on rows of matrices."""
     if isinstance(strategy, FullyShard) and isinstance(optim.rule, Muon):
-        raise ValueError(
+        raise UserError(
             f"Muon needs whole matrices but --trainer.strategy={NAME} spreads their rows over the"
             " ranks; choose --model.optim.rule=core.optim.AdamW, or --trainer.strategy=ddp"
         )

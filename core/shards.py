@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.cli import command, positional
+from core.errors import UserError
 from core.manifest import Manifest
 from core.members import load_array
 from core.shard_writer import INDEX, check_absent, checksum, write_shards
@@ -42,10 +43,10 @@ def _entries(piece: bytes) -> Iterator[tuple[str, bytes]]:
     while place < len(piece):
         header = piece[place : place + BLOCK]
         if header[257:262] != b"ustar":
-            raise ValueError(f"no file header at byte {place}")
+            raise UserError(f"no file header at byte {place}")
         name, size = header[:100].rstrip(b"\0").decode(), int(header[124:135], 8)
         if size < 0:
-            raise ValueError(f"a file of {size} bytes at byte {place}")
+            raise UserError(f"a file of {size} bytes at byte {place}")
         start = place + BLOCK
         yield name, piece[start : start + size]
         place = start + -(-size // BLOCK) * BLOCK
@@ -104,7 +105,7 @@ class ShardReader:
         key = str(row["key"])
         found = self._extract(position, {f"{key}.{name}": name for name in names})
         if missing := [name for name in names if name not in found]:
-            raise ValueError(
+            raise UserError(
                 f"{self.where(position)} lacks {missing}, which the manifest promises; "
                 "rebuild the dataset"
             )
@@ -115,7 +116,7 @@ class ShardReader:
         try:
             return {names[name]: data for name, data in _entries(piece) if name in names}
         except ValueError as error:
-            raise ValueError(f"{self.where(position)} is damaged ({error}); rebuild") from error
+            raise UserError(f"{self.where(position)} is damaged ({error}); rebuild") from error
 
     def _piece(self, row: np.void, position: int) -> bytes:
         """Return a sample's bytes, whose checksum agrees; a copy of them is fetched once more."""
@@ -125,7 +126,7 @@ class ShardReader:
             # Datasets of older versions have no checksums.
             if "crc" not in (row.dtype.names or ()) or checksum(row, piece) == row["crc"]:
                 return piece
-        raise ValueError(
+        raise UserError(
             f"{self.where(position)} is damaged (its bytes have another checksum); rebuild"
         )
 
@@ -137,20 +138,20 @@ def load_index(folder: LocalFolder | RemoteFolder, manifest: Manifest) -> np.nda
         with folder.open(INDEX) as file:
             index = load_array(file)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); rebuild the dataset") from error
+        raise UserError(f"{path} cannot be read ({error}); rebuild the dataset") from error
     if index.dtype.names is None or not {"shard", "start", "stop"} <= set(index.dtype.names):
-        raise ValueError(f"{path} is no index of samples; rebuild the dataset")
+        raise UserError(f"{path} is no index of samples; rebuild the dataset")
     if len(index) != manifest.samples:
-        raise ValueError(
+        raise UserError(
             f"{path} lists {len(index)} samples but the manifest {manifest.samples}; "
             "rebuild the dataset"
         )
     sizes = np.array([shard.bytes for shard in manifest.shards])
     if not (index["shard"] < len(sizes)).all() or not (index["shard"] >= 0).all():
-        raise ValueError(f"{path} names shards that the manifest does not; rebuild the dataset")
+        raise UserError(f"{path} names shards that the manifest does not; rebuild the dataset")
     start, stop = index["start"], index["stop"]
     if not ((start >= 0) & (start < stop) & (stop <= sizes[index["shard"]])).all():
-        raise ValueError(f"{path} points outside of its shards; rebuild the dataset")
+        raise UserError(f"{path} points outside of its shards; rebuild the dataset")
     return index
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
+
 PIECE = 1 << 14
 """Bytes of a piece: some hundred short lines, so that what one piece gives is soon done with."""
 LONGEST_LINE = 1 << 26
@@ -45,7 +47,7 @@ def find_files(source: Path, suffixes: Collection[str], dropped: Counter[str]) -
     Others are counted as dropped; hidden files are not looked at.
     """
     if not source.exists():
-        raise ValueError(f"{source} does not exist; name a folder with files to read")
+        raise UserError(f"{source} does not exist; name a folder with files to read")
     fitting = other = 0
     for path in _files(source):
         fits = path.suffix.lower() in suffixes
@@ -53,7 +55,7 @@ def find_files(source: Path, suffixes: Collection[str], dropped: Counter[str]) -
     if other:
         dropped["other kind of file"] += other
     if not fitting:
-        raise ValueError(
+        raise UserError(
             f"{source} holds no {', '.join(sorted(suffixes))} among its {other} files; "
             "name another folder"
         )

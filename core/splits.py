@@ -13,6 +13,7 @@ import numpy as np
 
 from core.cleaning import distinct
 from core.engine import Engine, map_in_order
+from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest
 from core.shard_writer import ShardWriter, check_absent
@@ -78,7 +79,7 @@ def write_splits(
         facts: `source`, `licence`, `builder`, `card`, `fields` of the manifests.
     """
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
+        raise UserError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
     check_absent(out)
     about = Manifest(0, (), tuple(required), optional=tuple(optional), **facts)
     hashed = ((content_digest(sample, about.members), sample) for sample in samples)
@@ -141,7 +142,7 @@ def _deal(
 def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
     """Write two splits in place of the one that all samples fell into: one of them moves."""
     if about.samples < 2:
-        raise ValueError(
+        raise UserError(
             "only 1 usable sample was found but two splits need at least 2; add files to the source"
         )
     everything = whole.rename(folder / "all")

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from core.block_cache import BlockCache
+from core.errors import UserError
 
 HOPELESS = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError)
 """What another try would not change: nothing there, no right to it, no such kind of URL."""
 
 
-class DataLost(ValueError):
+class DataLost(UserError):
     """A shard that was there is gone: no sample of it is to blame, and none is skipped."""
 
 
@@ -43,12 +44,12 @@ class Remote:
 
     def __post_init__(self):
         if not 0 < self.block_mib * 2**20 <= self.gigabytes * 1e9:
-            raise ValueError(
+            raise UserError(
                 f"a block of {self.block_mib} MiB must be positive and fit into the cache of"
                 f" {self.gigabytes} GB; change block_mib or gigabytes"
             )
         if self.attempts < 1 or self.timeout <= 0:
-            raise ValueError(
+            raise UserError(
                 f"attempts is {self.attempts} and must be at least 1, timeout is {self.timeout} and"
                 " must be positive"
             )
@@ -77,7 +78,7 @@ class LocalFolder:
         found = path.stat().st_size if path.is_file() else None
         if found != size:
             state = "is missing" if found is None else f"has {found} bytes"
-            raise ValueError(
+            raise UserError(
                 f"{path} {state} but its manifest says {size} bytes; rebuild the dataset"
             )
 

@@ -31,6 +31,7 @@ from core.cost import Cost
 from core.csv_log import CSVLog, LogFirst
 from core.data import ShardData
 from core.ema import PowerEMA
+from core.errors import UserError
 from core.files import new_file
 from core.module import TrainedModule
 from core.plain import with_tags
@@ -133,7 +134,7 @@ class TrainCLI(LightningCLI):
                 )
         except RuntimeError as error:
             if self.trainer.world_size > 1 and _is_lost_connection(error):
-                raise ValueError(
+                raise UserError(
                     f"rank {self.trainer.global_rank} lost another rank, whose own message says why"
                     f" ({str(error).rpartition('] ')[2]}); go on with --resume {out}/last.ckpt"
                 ) from error

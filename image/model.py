@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core.denoiser import Denoiser, DenoiserConfig
+from core.errors import UserError
 from image.codec import PatchCodec
 
 
@@ -21,7 +22,7 @@ class ImageConfig:
 
     def __post_init__(self):
         if self.size < 1 or self.patch < 1 or self.size % self.patch:
-            raise ValueError(f"patch {self.patch} must divide the image size {self.size}")
+            raise UserError(f"patch {self.patch} must divide the image size {self.size}")
 
 
 def build(config: ImageConfig, cond_dim: int) -> tuple[PatchCodec, Denoiser]:

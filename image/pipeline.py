@@ -19,6 +19,7 @@ from torch import Tensor
 
 from core.blocks import MLPKind
 from core.denoiser import Denoiser, DenoiserConfig
+from core.errors import UserError
 from core.flow import Prediction, velocity
 from core.noise import normal, seeds_tensor
 from core.pictures import to_pillow
@@ -139,7 +140,7 @@ class UnisonImagePipeline(DiffusionPipeline):
         cond = None if embeddings is None else self._rows(embeddings, len(seeds))
         config, dtype = self.transformer.config, self.transformer.dtype
         if dtype != torch.float32:
-            raise ValueError(f"the weights are {dtype} but must be torch.float32; load them so")
+            raise UserError(f"the weights are {dtype} but must be torch.float32; load them so")
         shape = (config.side**2, config.channels)
         noise = normal(seeds_tensor(seeds, self._execution_device), shape)
         images = self.codec.decode(solve(self._velocity(cond, options), noise, options))
@@ -150,7 +151,7 @@ class UnisonImagePipeline(DiffusionPipeline):
         """Return one unit vector an image."""
         width = self.transformer.config.cond_dim
         if embeddings.ndim not in (1, 2) or embeddings.shape[-1] != width or not len(embeddings):
-            raise ValueError(
+            raise UserError(
                 f"embeddings are {list(embeddings.shape)} but this model takes [{width}] or"
                 f" [N, {width}]; 0 means that it draws without"
             )
@@ -168,4 +169,4 @@ class UnisonImagePipeline(DiffusionPipeline):
 
 def _check(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ValueError(f"{name} is {value!r} but must be one of {', '.join(known)}")
+        raise UserError(f"{name} is {value!r} but must be one of {', '.join(known)}")

@@ -14,6 +14,7 @@ from core.canvas import Fit
 from core.cleaning import keep, readable
 from core.cli import command
 from core.engine import EngineName, engine_named
+from core.errors import UserError
 from core.members import encode_png, to_bytes
 from core.sources import find_files
 from core.splits import Members, cleaned, report, write_splits
@@ -52,7 +53,7 @@ def shards(
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if size < 1 or min_side < 1:
-        raise ValueError(f"size {size} and min_side {min_side} must be at least 1 pixel")
+        raise UserError(f"size {size} and min_side {min_side} must be at least 1 pixel")
     dropped: Counter[str] = Counter()
     files = find_files(source, SUFFIXES, dropped)
     clean = partial(_clean, size=size, fit=fit, min_side=min_side)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from core.errors import UserError
 from core.module import TrainedModule
 from core.noise import uniform
 from core.optim import OptimConfig
@@ -49,9 +50,9 @@ class AlignmentModule(TrainedModule):
         """
         super().__init__(optim, seed)
         if not 0 <= partial <= 1:
-            raise ValueError(f"partial is {partial} but must be a share from 0 to 1")
+            raise UserError(f"partial is {partial} but must be a share from 0 to 1")
         if max_scale < 1:
-            raise ValueError(f"max_scale is {max_scale} but must be 1 or more")
+            raise UserError(f"max_scale is {max_scale} but must be 1 or more")
         self.save_hyperparameters(logger=False)
         self.towers = build_towers(towers)
         self.queries = {m: field for m, field in QUERIES.items() if m in self.towers}

@@ -12,6 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
+from core.errors import UserError
 from multimodal.factors import COLOURS, FACTORS, MOTIONS, SIZES, Factor, Factors, size_word
 
 SUBSETS: tuple[tuple[Factor, ...], ...] = tuple(
@@ -155,9 +156,9 @@ def check_languages(languages: Sequence[str]) -> None:
     for name in languages:
         if name not in LANGUAGES:
             known = " ".join(sorted(LANGUAGES))
-            raise ValueError(f"language {name!r} is unknown; choose among: {known}")
+            raise UserError(f"language {name!r} is unknown; choose among: {known}")
     if not languages:
-        raise ValueError("no language given; add for example: --languages en")
+        raise UserError("no language given; add for example: --languages en")
 
 
 def caption(factors: Factors, language: str, rng: np.random.Generator) -> str:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.flow import LogitNormal
 from core.noise import uniform
 from multimodal.towers import TokensConfig
@@ -38,7 +39,7 @@ class PriorTraining:
     def __post_init__(self):
         for name in ("observed", "absent", "nothing", "own_times", "mixed"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)} but must be a share, 0 to 1")
+                raise UserError(f"{name} is {getattr(self, name)} but must be a share, 0 to 1")
 
 
 def draw_cast(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import existing_file
 from multimodal.scores import spread
 
@@ -35,13 +36,13 @@ def compare(runs: list[Path]) -> None:
 def load_alike(runs: Sequence[Path]) -> list[dict[str, Any]]:
     """Return the reports of runs whose numbers belong in one row."""
     if len(runs) < 2:
-        raise ValueError(f"{len(runs)} run has no spread; name two or more after --runs")
+        raise UserError(f"{len(runs)} run has no spread; name two or more after --runs")
     reports = [load_report(run) for run in runs]
     for key in SAME:
         found = [report.get(key) for report in reports]
         if len(set(found)) > 1:
             listed = ", ".join(f"{run}: {value}" for run, value in zip(runs, found, strict=True))
-            raise ValueError(f"the runs differ in {key} ({listed}); compare like with like")
+            raise UserError(f"the runs differ in {key} ({listed}); compare like with like")
     return reports
 
 
@@ -49,7 +50,7 @@ def load_report(run: Path) -> dict[str, Any]:
     """Return a run's report, if it is of this version."""
     report = json.loads(existing_file(run / "report.json").read_text(encoding="utf-8"))
     if "one_to_rest" not in report:
-        raise ValueError(
+        raise UserError(
             f"{run}/report.json is of an older version; measure it again with: "
             f"python -m multimodal.evaluate --run {run} --split {report.get('split', 'test')}"
         )

@@ -12,6 +12,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Float, Int
 
+from core.errors import UserError
 from multimodal.factors import Split
 
 DigitSource = Literal["sklearn", "mnist"]
@@ -113,7 +114,7 @@ def _find_mnist(source: Path | None) -> Path:
     for folder in (source, source / "raw", source / "MNIST" / "raw", source / "mnist"):
         if any(folder.glob("train-images-idx3-ubyte*")):
             return folder
-    raise ValueError(
+    raise UserError(
         f"{source} holds no train-images-idx3-ubyte; name the folder of MNIST's idx files with"
         " --source, or leave it out to download them"
     )
@@ -124,6 +125,6 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
     plain, packed = folder / name, folder / f"{name}.gz"
     content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
     if hashlib.sha256(content).hexdigest() != MNIST_SHA256[name]:
-        raise ValueError(f"{folder / name} is not MNIST's file (sha256 differs); fetch it again")
+        raise UserError(f"{folder / name} is not MNIST's file (sha256 differs); fetch it again")
     sizes = np.frombuffer(content, ">i4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)

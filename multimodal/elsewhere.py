@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from multimodal.directions import make
 from multimodal.factors import COLOURS, MOTIONS
 from multimodal.folder_shards import SUFFIXES, modality_of
@@ -47,7 +48,7 @@ def find_trials(folder: Path) -> list[Path]:
     """Return the folder's files of known kinds, by modality and name; none is an error."""
     files = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in SUFFIXES]
     if not files:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no files to try; put some of {', '.join(SUFFIXES)} there, or leave"
             " out --files"
         )

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.cli import command
+from core.errors import UserError
 from core.files import new_file
 from core.manifest import Manifest
 from core.noise import mix
@@ -75,7 +76,7 @@ def evaluate(
     world = run / "world" if world is None else world
     for name, count, least in (("seeds", seeds, 1), ("queries", queries, 0), ("unseen", unseen, 0)):
         if count < least:
-            raise ValueError(f"{name} is {count} but must be {least} or more")
+            raise UserError(f"{name} is {count} but must be {least} or more")
     if files is not None:
         find_trials(files)  # a wrong folder is told now, not after minutes
     readers, second = load_readers(run / "readers"), load_second_readers(run / "readers")
@@ -117,11 +118,11 @@ def draw_tuples(folder: Path, n: int, seed: int, *, held_out: bool = False) -> T
     All are of combinations that training has seen, or all of those `held_out` from it.
     """
     if n < 4:
-        raise ValueError(f"n is {n} but manifolds of features need 4 samples or more; raise --n")
+        raise UserError(f"n is {n} but manifolds of features need 4 samples or more; raise --n")
     rows = positions(folder, held_out=held_out)
     if len(rows) < n:
         kind = "held-out" if held_out else "seen"
-        raise ValueError(f"{folder} has {len(rows)} samples of {kind} combinations, but not {n}")
+        raise UserError(f"{folder} has {len(rows)} samples of {kind} combinations, but not {n}")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     return load_tuples(folder, [rows[i] for i in order[: max(2 * n, REFERENCE)].tolist()])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import new_folder
 
 RECORD = "generated.json"
@@ -73,16 +74,16 @@ def generate(
 def check_out(out: Path, overwrite: bool) -> None:
     """Raise if the outputs cannot go to that folder, before anything slow begins."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file but a folder is to be written; choose another --out")
+        raise UserError(f"{out} is a file but a folder is to be written; choose another --out")
     parent = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent} is no folder that can be written; choose another --out")
+        raise UserError(f"{parent} is no folder that can be written; choose another --out")
     if not out.exists() or not any(out.iterdir()):
         return
     if not overwrite:
-        raise ValueError(f"{out} is not empty; choose another --out, or add --overwrite")
+        raise UserError(f"{out} is not empty; choose another --out, or add --overwrite")
     if not (out / RECORD).exists():
-        raise ValueError(
+        raise UserError(
             f"{out} was not written by this command, so it is not overwritten; choose another --out"
         )
 

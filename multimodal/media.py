@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audio.files import read_audio, weigh_audio, write_audio
+from core.errors import UserError
 from image.files import read_image, weigh_image, write_image
 from text.files import read_text, weigh_text, write_text
 from video.files import read_video, weigh_video, write_video
@@ -37,9 +38,9 @@ def check_modalities(names: list[str]) -> None:
     """Raise unless every name is a modality, and none comes twice."""
     known = ", ".join(MEDIA)
     if not names:
-        raise ValueError(f"no output is named; choose from {known} with --to")
+        raise UserError(f"no output is named; choose from {known} with --to")
     for name in names:
         if name not in MEDIA:
-            raise ValueError(f"{name!r} is no modality; choose from {known} with --to")
+            raise UserError(f"{name!r} is no modality; choose from {known} with --to")
     if len(set(names)) < len(names):
-        raise ValueError(f"{', '.join(names)} names a modality twice; name each once")
+        raise UserError(f"{', '.join(names)} names a modality twice; name each once")

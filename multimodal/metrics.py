@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from core.errors import UserError
+
 Reading = Mapping[str, Int[Tensor, "B"]]
 
 NGRAM_BINS = 4096
@@ -83,7 +85,7 @@ def on_manifold(
 ) -> Bool[Tensor, "P"]:
     """Whether a point lies within the k-nearest-neighbour radius of any sample of the manifold."""
     if len(manifold) <= k:
-        raise ValueError(f"{len(manifold)} samples span no manifold with k={k}; give more than k")
+        raise UserError(f"{len(manifold)} samples span no manifold with k={k}; give more than k")
     # The nearest "neighbour" of a sample among its own set is itself, hence k + 1.
     radius_M = _distances(manifold, manifold).kthvalue(k + 1, dim=1).values
     # Room for rounding: a copy of a sample sits at distance 0 of a ball that may have radius 0.

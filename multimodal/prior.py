@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from core.batches import real_samples
 from core.denoiser import Denoiser, DenoiserConfig
+from core.errors import UserError
 from core.flow import flow_loss, interpolate, velocity
 from core.module import TrainedModule
 from core.noise import mix, normal, seeds_tensor, uniform
@@ -174,7 +175,7 @@ class PriorModule(TrainedModule):
         names, slots = self.tokens.modalities, self.tokens.slots
         unknown = observed.keys() - set(names)
         if unknown:
-            raise ValueError(f"{min(unknown)} is no modality; choose from {', '.join(names)}")
+            raise UserError(f"{min(unknown)} is no modality; choose from {', '.join(names)}")
         sources = {slots.index(self.tokens.sources[m]): e for m, e in observed.items()}
         rows = torch.zeros(len(seeds), *self.mean.shape).to(self.mean)
         for slot, embedding in sources.items():

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from core.cli import command
 from core.devices import usable_cores
 from core.energy import WATTS_PER_CPU
+from core.errors import UserError
 from core.files import new_file
 from multimodal.progress import Display
 from multimodal.stages import ROOT, Preset, Stage, stages
@@ -63,7 +64,7 @@ def quickstart(
     plan = stages(out, preset, smoke, seed, world_options(digits, speech, fold))
     jobs = jobs or (1 if preset == "gpu" else min(2, usable_cores()))
     if jobs < 1:
-        raise ValueError(f"jobs is {jobs} but at least 1 stage must run; leave it out")
+        raise UserError(f"jobs is {jobs} but at least 1 stage must run; leave it out")
     runner = Runner(out, plan, jobs)
     runner.run()
     finish(out, preset, runner.rows, time.monotonic() - started)
@@ -180,7 +181,7 @@ class Runner:
         last = lines[-1].removeprefix("error: ")
         message = f"stage {running.stage.name} stopped with code {code}: {last}; see {log}"
         if code == 2:
-            raise ValueError(message)
+            raise UserError(message)
         raise RuntimeError(message)
 
     def _done(self, stage: Stage) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from core.devices import usable_cores
 from core.energy import Meter
+from core.errors import UserError
 from core.files import new_file
 from core.manifest import Manifest
 from multimodal.metrics import factor_accuracy, rank_correlation
@@ -47,7 +48,7 @@ class ReaderTraining:
     def __post_init__(self):
         for name in ("steps", "batch", "learning_rate"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)} but must be positive")
+                raise UserError(f"{name} is {getattr(self, name)} but must be positive")
 
 
 def train_readers(
@@ -68,7 +69,7 @@ def train_readers(
     """
     jobs = min(len(NETS) + 1, usable_cores()) if jobs is None else jobs
     if jobs < 1:
-        raise ValueError(f"jobs is {jobs} but at least 1 reader must be trained; leave it out")
+        raise UserError(f"jobs is {jobs} but at least 1 reader must be trained; leave it out")
     meter = Meter()
     plans = {m: ReaderTraining(steps=STEPS[m] if steps is None else steps) for m in NETS}
     train = partial(_train_reader, world=world, out=out, plans=plans, seed=seed)

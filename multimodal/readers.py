@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from core.cli import command
+from core.errors import UserError
 from core.files import existing_file
 from multimodal import pixels
 from multimodal.captions import parse_caption
@@ -261,7 +262,7 @@ def load_readers(folder: Path) -> dict[str, Reader]:
     for modality, kind in NETS.items():
         path = folder / f"{modality}.safetensors"
         if not path.is_file():
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds no {path.name}; train the readers with: "
                 f"python -m multimodal.readers --out {folder}"
             )
@@ -273,7 +274,7 @@ def _load(reader: NetReader, path: Path) -> NetReader:
     try:
         reader.load_state_dict(load_file(existing_file(path)))
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no reader of this version ({str(error).splitlines()[0]}); train the "
             f"readers again: python -m multimodal.readers --out {path.parent}"
         ) from error

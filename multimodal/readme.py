@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import existing_file, new_file
 from core.manifest import Manifest
 from multimodal.compare import load_alike, load_report
@@ -70,7 +71,7 @@ def fill_readme(
 def fill(text: str, content: str, name: str = "the text") -> str:
     """Return the text with `content` between its markers."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{name} needs one {BEGIN} and behind it one {END}; put them back")
+        raise UserError(f"{name} needs one {BEGIN} and behind it one {END}; put them back")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from multimodal.factors import Split
 from multimodal.speech import RATE, Waveform, trim, vary
 
@@ -25,13 +26,13 @@ class Recordings:
         paths = sorted(folder.glob("*_*_*.wav"))
         speakers = sorted({path.stem.split("_")[1] for path in paths})
         if len(speakers) < 3:
-            raise ValueError(
+            raise UserError(
                 f"{folder} does not hold the Free Spoken Digit Dataset (0_george_0.wav, ...); run:"
                 " git clone https://github.com/Jakobovski/free-spoken-digit-dataset"
                 " and name the folder with --speech_source"
             )
         if not 0 <= fold < len(speakers):
-            raise ValueError(
+            raise UserError(
                 f"fold is {fold} but there are {len(speakers)} speakers: choose 0 to"
                 f" {len(speakers) - 1}"
             )

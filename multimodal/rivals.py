@@ -15,6 +15,7 @@ from typing import Literal
 
 from core.cli import command, plain_options
 from core.devices import usable_cores
+from core.errors import UserError
 from multimodal.quickstart import Runner
 from multimodal.stages import Preset, Stage, stages
 
@@ -40,7 +41,7 @@ def rivals(
         jobs: Stages side by side; by default a core each up to two, or one on a GPU.
     """
     if not (run / "embeddings").is_dir():
-        raise ValueError(f"{run} has no embeddings; train the whole first: make quickstart")
+        raise UserError(f"{run} has no embeddings; train the whole first: make quickstart")
     jobs = jobs or (1 if preset == "gpu" else min(2, usable_cores()))
     for name in only:
         out = run / "rivals" / name

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.errors import UserError
 from core.files import existing_file, new_file
 from multimodal import second_inputs as inputs
 from multimodal.learners import KernelMachine, Learner, NaiveBayes
@@ -120,13 +121,13 @@ def _save(reader: SecondReader, folder: Path) -> int:
 def _load(modality: str, path: Path) -> SecondReader:
     again = f"python -m multimodal.readers --out {path.parent}"
     if not path.is_file():
-        raise ValueError(f"{path.parent} holds no {path.name}; train the readers with: {again}")
+        raise UserError(f"{path.parent} holds no {path.name}; train the readers with: {again}")
     try:
         tensors = load_file(existing_file(path))
         learners = {n: t.learner(**_fields(tensors, n)) for n, t in TRAITS[modality].items()}
     except (SafetensorError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise UserError(
             f"{path} holds no second reader of this version ({reason}); train the readers again: "
             f"{again}"
         ) from error

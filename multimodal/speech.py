@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int16
 from scipy import ndimage, signal
 
+from core.errors import UserError
 from multimodal.captions import utterance
 from multimodal.factors import SPLITS, Factors, Split
 from multimodal.voices import ACCENTS, draw_voice, levelled_voices
@@ -136,11 +137,11 @@ def speak(spoken: Sequence[Spoken], seed: int, voices: Path) -> list[Int16[np.nd
 def check_espeak() -> None:
     """Raise unless espeak-ng can be used here."""
     if not hasattr(os, "fork"):
-        raise ValueError("speech 'espeak' needs fork, which Windows lacks; use --speech none")
+        raise UserError("speech 'espeak' needs fork, which Windows lacks; use --speech none")
     try:
         import espeakng_loader  # noqa: F401
     except ImportError:
-        raise ValueError(
+        raise UserError(
             "speech 'espeak' needs the package espeakng-loader (GPL-3), which is not installed;"
             " run: pip install espeakng-loader, or use --speech none"
         ) from None

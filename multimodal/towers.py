@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from audio import AudioEncoder, AudioEncoderConfig, AudioModule
+from core.errors import UserError
 from core.module import TrainedModule
 from image import ImageEncoder, ImageEncoderConfig, ImageModule
 from text import TextEncoder, TextEncoderConfig, TextModule
@@ -43,7 +44,7 @@ class TokensConfig:
     def __post_init__(self):
         unknown = {*self.queries, *([self.plan] if self.plan else [])} - set(self.modalities)
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"{min(unknown)} is named as a query or the plan but is no modality; "
                 f"choose from {', '.join(self.modalities)}"
             )
@@ -88,7 +89,7 @@ class TowersConfig:
 
     def __post_init__(self):
         if self.embedding < 2:
-            raise ValueError(f"embedding is {self.embedding} but a sphere needs at least 2")
+            raise UserError(f"embedding is {self.embedding} but a sphere needs at least 2")
 
 
 ENCODERS: dict[str, type[nn.Module]] = {

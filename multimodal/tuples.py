@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.manifest import Manifest
 from core.members import to_float
 from core.shards import ShardReader
@@ -62,10 +63,10 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
     members = [PairedData.members[modality] for modality in MODALITIES]
     for member in (*members, "json"):
         if member not in reader.manifest.members:
-            raise ValueError(f"{folder} has no {member} members; build the world with all of them")
+            raise UserError(f"{folder} has no {member} members; build the world with all of them")
     rows = range(len(reader)) if positions is None else positions
     if max(rows, default=-1) >= len(reader):
-        raise ValueError(f"{folder} has {len(reader)} samples but {max(rows) + 1} are asked for")
+        raise UserError(f"{folder} has {len(reader)} samples but {max(rows) + 1} are asked for")
     samples = [reader.read(int(row), [*members, "json"]) for row in rows]
     facts = [json.loads(sample["json"]) for sample in samples]
     fields = [decode({k: v for k, v in s.items() if k in members}) for s in samples]

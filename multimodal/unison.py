@@ -16,6 +16,7 @@ from torch import Tensor
 
 from core.checkpoint import load_module
 from core.devices import pick_device
+from core.errors import UserError
 from core.module import TrainedModule
 from core.noise import mix
 from core.sampling import FlowOptions
@@ -49,7 +50,7 @@ class Unison:
         """
         self.run, self.replace = Path(run), replace or {}
         if not self.run.is_dir():
-            raise ValueError(f"{run} is no folder of a run; train one with: make quickstart")
+            raise UserError(f"{run} is no folder of a run; train one with: make quickstart")
         self.device = pick_device(device)
         self._stages: dict[str, Any] = {}
 
@@ -115,7 +116,7 @@ class Unison:
         """Raise if the prior has not completed one of the modalities, as it never saw it."""
         unseen = sorted({*names} - {*completed})
         if unseen:
-            raise ValueError(
+            raise UserError(
                 f"the prior in {self.run} was trained without {unseen[0]}; leave it out, or train "
                 "the prior on samples that have it"
             )
@@ -174,7 +175,7 @@ class Unison:
     def _check_width(self, name: str, module: TrainedModule) -> None:
         width = self.stage("prior").hparams["embedding"]
         if module.cond_dim != width:
-            raise ValueError(
+            raise UserError(
                 f"{self.run / name} was trained on embeddings of width {module.cond_dim} but the"
                 f" prior samples width {width}; train both on the same embeddings"
             )

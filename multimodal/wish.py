@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import UserError
 from multimodal.media import check_modalities
 
 LIMITS = {"count": (1, 10_000), "seed": (0, 2**62), "guidance": (0, 100), "steps": (1, 10_000)}
@@ -34,7 +35,7 @@ class Wish:
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ValueError(
+                raise UserError(
                     f"{name} is {value} but must be from {low} to {high}; change --{name}"
                 )
 
@@ -45,6 +46,6 @@ class Wish:
 
     def _check_first_frame(self) -> None:
         if self.first_frame and "video" not in self.to:
-            raise ValueError("first_frame needs a video that starts from it; add video to --to")
+            raise UserError("first_frame needs a video that starts from it; add video to --to")
         if self.first_frame and "image" not in self.given and "image" not in self.to:
-            raise ValueError("first_frame needs an image; give --image or add image to --to")
+            raise UserError("first_frame needs an image; give --image or add image to --to")

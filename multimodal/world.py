@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from core.errors import UserError
 from multimodal.captions import (
     NUMERAL_SHARE,
     SUBSETS,
@@ -97,12 +98,12 @@ class WorldConfig:
     def __post_init__(self):
         check_languages(self.languages)
         if self.seed < 0:
-            raise ValueError(f"seed {self.seed} is negative; choose 0 or more")
+            raise UserError(f"seed {self.seed} is negative; choose 0 or more")
         if self.fold and self.speech != "fsdd":
-            raise ValueError(f"fold {self.fold} rotates recorded speakers; add --speech fsdd")
+            raise UserError(f"fold {self.fold} rotates recorded speakers; add --speech fsdd")
         for split in SPLITS:
             if self.samples(split) < 1:
-                raise ValueError(f"{split} {self.samples(split)}: a split needs a sample or more")
+                raise UserError(f"{split} {self.samples(split)}: a split needs a sample or more")
 
     def samples(self, split: Split) -> int:
         """Return the number of samples of a split."""

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from core.errors import UserError
+
 
 @dataclass
 class KVCache:
@@ -25,7 +27,7 @@ class KVCache:
         """Store new tokens and return everything stored so far."""
         end = self.length + k.shape[2]
         if end > self.keys.shape[2]:
-            raise ValueError(f"{end} tokens do not fit a cache of {self.keys.shape[2]}")
+            raise UserError(f"{end} tokens do not fit a cache of {self.keys.shape[2]}")
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end

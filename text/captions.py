@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.cleaning import keep, readable
 from core.engine import Engine
+from core.errors import UserError
 from core.manifest import Manifest
 from core.sources import LONGEST_LINE, Piece, find_files, pieces
 from core.splits import Members, cleaned, write_splits
@@ -34,7 +35,7 @@ def write_captions(
     """
     shortest, longest = lengths
     if not 1 <= shortest <= longest:
-        raise ValueError(
+        raise UserError(
             f"shortest {shortest} and longest {longest} must be 1 <= shortest <= longest"
         )
     dropped: Counter[str] = Counter()
@@ -76,5 +77,5 @@ def _decode(line: bytes, suffix: str, field: str) -> dict[str, bytes]:
         record = json.loads(text)
         text = record.get(field) if isinstance(record, dict) else None
         if not isinstance(text, str):
-            raise ValueError(f"no string under {field!r}")
+            raise UserError(f"no string under {field!r}")
     return {"txt": " ".join(text.split()).encode()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.errors import UserError
 from text.chat_template import END, Message, chat_marks, prompt
 from text.continuation import Author
 from text.tokenizer import TextTokenizer
@@ -37,7 +38,7 @@ def read_before_answering(
         kept = kept[2:]  # a question and its answer
         ids = prompt([*system, *kept], tokenizer)
     if len(ids) > room:
-        raise ValueError(
+        raise UserError(
             f"what was said has {len(ids)} tokens but there is room for {room}; say it in fewer"
             " words"
         )

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from core.batches import Batches, InOrder, Place, Plan, Shuffled, loader
 from core.checkpoint import read_checkpoint
+from core.errors import UserError
 from core.manifest import Manifest
 from core.members import decode_npy
 from core.samples import Columns, Fields, Selection
@@ -35,13 +36,13 @@ class Replay:
 
     def __post_init__(self):
         if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share} but must be from 0 to below 1")
+            raise UserError(f"share is {self.share} but must be from 0 to below 1")
 
     def rows(self, batch_size: int) -> int:
         """Return how many rows of a batch are windows of the corpus."""
         count = round(self.share * batch_size)
         if (self.share and not count) or count == batch_size:
-            raise ValueError(
+            raise UserError(
                 f"a share of {self.share} of {batch_size} rows is {count}, but both conversations "
                 "and the corpus need one; choose another share or batch size"
             )
@@ -127,7 +128,7 @@ class ChatData(TextData):
         super().link(config)
         config.model.model.update(Namespace(shape))  # a table may be larger than the tokenizer
         if config.model.model.prefix:
-            raise ValueError(
+            raise UserError(
                 f"the model has {config.model.model.prefix} condition tokens before its text, but "
                 "conversations are for a plain language model; train one with "
                 "--model.model.prefix 0"
@@ -177,7 +178,7 @@ class ChatData(TextData):
         """Decode a row."""
         row = decode_npy(members[ROW])
         if row.ndim != 2 or len(row) != 3:
-            raise ValueError(f"a row has shape {list(row.shape)} but must be [3, T]")
+            raise UserError(f"a row has shape {list(row.shape)} but must be [3, T]")
         tokens, targets, documents = row.long()
         return {"tokens": tokens, "targets": targets, "documents": documents}
 
@@ -202,7 +203,7 @@ def _shape_of(path: str) -> dict[str, Any]:
 def _check_fits(rows: ShardReader, context: int) -> None:
     found = rows.manifest.fields["context"]
     if found > context:
-        raise ValueError(
+        raise UserError(
             f"{rows.folder} has rows of {found} tokens but the model's context is {context}; build "
             f"them again with --context {context}"
         )
@@ -210,7 +211,7 @@ def _check_fits(rows: ShardReader, context: int) -> None:
 
 def _check_enough(windows: Windows, count: int) -> None:
     if len(windows.usable) < count:
-        raise ValueError(
+        raise UserError(
             f"{windows.reader.folder} has {len(windows.usable)} windows but a batch replays "
             f"{count}; lower the share or the batch size"
         )

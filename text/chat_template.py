@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
+from core.errors import UserError
 from text.tokenizer import TextTokenizer
 from text.tokenizer_kinds import CHAT
 
@@ -44,7 +45,7 @@ def parse_messages(record: Any) -> list[Message]:
     """
     turns = record.get("messages") if isinstance(record, dict) else None
     if not isinstance(turns, list) or not turns:
-        raise ValueError('it has no list of "messages"')
+        raise UserError('it has no list of "messages"')
     messages = [_message(turn, number) for number, turn in enumerate(turns, 1)]
     check_turns(messages)
     return messages
@@ -56,7 +57,7 @@ def check_turns(messages: Sequence[Message]) -> None:
     for number, message in enumerate(messages[first:]):
         wanted = ("user", "assistant")[number % 2]
         if message.role != wanted:
-            raise ValueError(
+            raise UserError(
                 f"message {first + number + 1} is the {message.role}'s but the {wanted}'s turn; "
                 "after an optional system message user and assistant take turns"
             )
@@ -94,7 +95,7 @@ def chat_marks(tokenizer: TextTokenizer) -> dict[str, int]:
     """Return the ids of the special tokens of a chat."""
     missing = [name for name in CHAT if name not in tokenizer.special]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"the tokenizer has no {', '.join(missing)}; learn one for chats with: python -m "
             "text.tokens --chat true"
         )
@@ -110,18 +111,18 @@ def read_line(line: bytes) -> list[Message]:
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 (byte {error.start})") from None
+        raise UserError(f"it is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON ({error})") from None
+        raise UserError(f"it is no JSON ({error})") from None
     return parse_messages(record)
 
 
 def _message(turn: Any, number: int) -> Message:
     if not isinstance(turn, dict) or turn.get("role") not in get_args(Role):
-        raise ValueError(f"message {number} has no role among {', '.join(get_args(Role))}")
+        raise UserError(f"message {number} has no role among {', '.join(get_args(Role))}")
     content = turn.get("content")
     if not isinstance(content, str):
-        raise ValueError(f"message {number} has no text as its content")
+        raise UserError(f"message {number} has no text as its content")
     return Message(turn["role"], content)
 
 

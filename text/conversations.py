@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int32
 
 from core.cli import command
+from core.errors import UserError
 from core.files import existing_file, new_folder
 from core.manifest import Manifest
 from core.members import encode_npy
@@ -57,7 +58,7 @@ def conversations(
         seed: Seed of the order of the rows.
     """
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
+        raise UserError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
     check_absent(out)
     codec, room = read_tokenizer(tokenizer), _room(tokenizer, context)
     chat_marks(codec)
@@ -111,13 +112,13 @@ def _row(told: Sequence[Told], room: int) -> Int32[np.ndarray, "3 T"]:
 def _room(tokenizer: str, context: int | None) -> int:
     """Return the tokens of a row: what is asked for, or a checkpoint's context."""
     if context is None and Path(tokenizer).suffix == ".json":
-        raise ValueError("a tokenizer.json has no context; give --context, or a checkpoint")
+        raise UserError("a tokenizer.json has no context; give --context, or a checkpoint")
     if context is None:
         from core.checkpoint import read_checkpoint
 
         context = int(read_checkpoint(tokenizer, "text")["unison"]["init"]["model"]["context"])
     if context < 3:
-        raise ValueError(f"context is {context} but a question and its answer need 3 or more")
+        raise UserError(f"context is {context} but a question and its answer need 3 or more")
     return context
 
 
@@ -130,9 +131,7 @@ def _told(path: Path, codec: TextTokenizer) -> Iterator[Told]:
             try:
                 yield tell(read_line(line), codec)
             except ValueError as error:
-                raise ValueError(
-                    f"{path}, line {number}: {error}; mend it or take it out"
-                ) from None
+                raise UserError(f"{path}, line {number}: {error}; mend it or take it out") from None
 
 
 def _fitting(told: Iterator[Told], room: int, dropped: Counter[str]) -> Iterator[Told]:
@@ -160,7 +159,7 @@ def _distinct(told: Iterator[Told], dropped: Counter[str]) -> dict[bytes, Told]:
 def _split(held: dict[bytes, Told], val_fraction: float) -> tuple[list[Told], list[Told]]:
     """Return those to train on and those to validate on; a conversation stays where it is."""
     if len(held) < 2:
-        raise ValueError(
+        raise UserError(
             f"{len(held)} usable conversations were found but two splits need at least 2; add "
             "some, or raise --context"
         )

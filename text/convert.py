@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.checkpoint import AtomicCheckpointIO
 from core.cli import command, guard
+from core.errors import UserError
 from text.hf_read import read_hf
 from text.hf_write import write_hf
 from text.tokenizer_files import STATE
@@ -52,7 +53,7 @@ def verb(argv: Sequence[str]) -> list[str]:
             return [f"{option[2:]}_hf", *words[:i], *words[i + 2 :]]
     if words and words[0] in ("--help", "from_hf", "to_hf"):
         return words
-    raise ValueError("say --from hf to read a model of others, or --to hf to write one for them")
+    raise UserError("say --from hf to read a model of others, or --to hf to write one for them")
 
 
 def _parts(word: str) -> list[str]:

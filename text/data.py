@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from core.batches import Plan
 from core.data import ShardData
+from core.errors import UserError
 from core.manifest import Manifest
 from core.samples import Fields, Selection
 from core.shards import ShardReader
@@ -63,7 +64,7 @@ class TextData(ShardData):
             with folder.open(TOKENIZER) as file:
                 tokenizer = TextTokenizer(file.read().decode())
         except FileNotFoundError as error:
-            raise ValueError(
+            raise UserError(
                 f"{folder.where(TOKENIZER)} is not there; bring it back, or build the tokens again "
                 "with: python -m text.tokens"
             ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from core.shards import ShardReader
 from text.tokenizer import TextTokenizer
 from text.tokenizer_files import read_tokenizer
@@ -40,7 +41,7 @@ def _document(reader: ShardReader, position: int) -> str:
     try:
         return reader.read(position, [DOCUMENT])[DOCUMENT].decode()
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{reader.where(position)} is not UTF-8 (byte {error.start}); build the shards again"
         ) from None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.attention import rotary_angles
 from core.blocks import Block, MLPKind
+from core.errors import UserError
 from core.noise import uniform
 from text.tokenizer import PAD, TextCodec
 from text.tower_tokenizer import tower_tokenizer
@@ -47,10 +48,10 @@ class TextEncoderConfig:
     def __post_init__(self):
         for name in ("embedding", "width", "depth", "heads", "context"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("shuffle", "drop", "babble"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
+                raise UserError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
 
 
 class TextEncoder(nn.Module):
@@ -106,7 +107,7 @@ def words(text: str) -> list[str]:
     """Return the words of a text: lower case, without punctuation."""
     found = re.findall(r"\w+(?:['\u2019]\w+)*", text.lower())
     if not found:
-        raise ValueError(f"the text {text[:40]!r} holds no word; write at least one, as in 'seven'")
+        raise UserError(f"the text {text[:40]!r} holds no word; write at least one, as in 'seven'")
     return found
 
 

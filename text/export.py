@@ -15,6 +15,7 @@ from torch import Tensor
 from core.card_facts import Figure
 from core.checkpoint import load_with_record
 from core.cli import command
+from core.errors import UserError
 from core.files import new_folder
 from core.model_card import Card, write_card
 from core.onnx_files import check_installed, reproducible, write_onnx
@@ -83,7 +84,7 @@ def export(checkpoint: Path, to: Literal["onnx"], out: Path, raw: bool = False) 
     check_installed()
     module, found = load_with_record(checkpoint, TextModule, ema=not raw)
     if not module.codec.fitted:
-        raise ValueError(f"{checkpoint} holds no tokenizer; give a checkpoint of a run")
+        raise UserError(f"{checkpoint} holds no tokenizer; give a checkpoint of a run")
     with new_folder(out) as folder, reproducible():
         difference = write_graphs(folder, module.net, module.cond_dim)
         write_hf_tokenizer(module.codec.tokenizer, folder, module.net.config.context)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from core.errors import UserError
 from core.files import existing_file, new_file
 
 LONGEST = 1_000
@@ -15,9 +16,9 @@ def read_text(value: str | Path) -> str:
     is_file = isinstance(value, Path) or path.suffix == ".txt"
     text = " ".join((_decode(existing_file(path)) if is_file else str(value)).split())
     if not text:
-        raise ValueError(f"the text {str(value)!r} is empty; write a few words")
+        raise UserError(f"the text {str(value)!r} is empty; write a few words")
     if len(text) > LONGEST:
-        raise ValueError(
+        raise UserError(
             f"the text {text[:20]!r}... has {len(text)} characters but {LONGEST} are the limit; "
             "shorten it"
         )
@@ -36,7 +37,7 @@ def read_prompts(path: Path) -> list[str]:
     try:
         lines = existing_file(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
         ) from None
     lines = [line for line in lines if line.strip()]
@@ -51,7 +52,7 @@ def _string(path: Path, number: int, line: str) -> str:
     except json.JSONDecodeError:
         value = None
     if not isinstance(value, str):
-        raise ValueError(
+        raise UserError(
             f"prompt {number} of {path} is {line[:40]!r} but must be a JSON string, in quotes"
         )
     return value
@@ -65,13 +66,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 def _decode(path: Path) -> str:
     if path.stat().st_size > 8 * LONGEST:
-        raise ValueError(
+        raise UserError(
             f"{path} has {path.stat().st_size} bytes but a text of {LONGEST} characters is the "
             "limit; shorten it"
         )
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
         ) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from core.checkpoint import load_module
 from core.cli import command, quoted_lists
 from core.embeddings import read_embeddings
+from core.errors import UserError
 from core.files import new_folder
 from text.continuation import Author
 from text.files import read_prompts, write_text
@@ -109,7 +110,7 @@ def join(author: Author, draft: str, ahead: int, dtype: DType) -> Author:
     other = load_module(draft, TextModule)
     ours, theirs = author.tokenizer.digest, other.codec.tokenizer.digest
     if ours != theirs:
-        raise ValueError(
+        raise UserError(
             f"the draft {draft} has tokenizer {theirs[:12]} but the model has {ours[:12]}; draft"
             " with a model of the same tokenizer"
         )
@@ -122,11 +123,11 @@ def _check(
     """Raise if options are given that would be ignored."""
     if texts or chat:
         if embedding is not None:
-            raise ValueError("--embedding is for captions, without a prompt; leave one out")
+            raise UserError("--embedding is for captions, without a prompt; leave one out")
         return
     unused = [name for name, value in given.items() if value]
     if unused:
-        raise ValueError(
+        raise UserError(
             f"{', '.join(unused)} would be ignored without --prompt, --prompts or --chat; give one"
             " of these"
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.checkpoint import load_module
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import new_file
 from text.module import TextModule
 
@@ -45,7 +46,7 @@ def harness(
         out: File to write the results to, as JSON.
     """
     if find_spec("lm_eval") is None:
-        raise ValueError(
+        raise UserError(
             "tasks need the package lm-eval, which is not installed; run: pip install lm-eval"
         )
     module = load_module(checkpoint, TextModule).to(device)
@@ -74,7 +75,7 @@ def _manager(tasks: tuple[str, ...], folder: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
     if folder is not None and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; give one with tasks as YAML files")
+        raise UserError(f"{folder} is no folder; give one with tasks as YAML files")
     own = TaskManager(include_path=folder, include_defaults=False)
     # To look through the thousands that come with the harness takes many seconds.
     return own if set(tasks) <= set(own.all_tasks) else TaskManager(include_path=folder)
@@ -85,12 +86,12 @@ def _known(tasks: tuple[str, ...], manager: Any) -> list[Any]:
     wanted = list(tasks) or sorted(manager.all_subtasks)
     unknown = [name for name in tasks if name not in manager.all_tasks]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"there is no task {unknown[0]}; list them with: python -m lm_eval ls tasks, or give"
             " the --folder of your own"
         )
     if not wanted:
-        raise ValueError("there is nothing to measure; name --tasks, or a --folder with some")
+        raise UserError("there is nothing to measure; name --tasks, or a --folder with some")
     return wanted
 
 

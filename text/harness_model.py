@@ -20,6 +20,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 from tqdm import tqdm
 
+from core.errors import UserError
 from text.continuation import Author, go_on
 from text.module import TextModule
 from text.sampling import TextOptions
@@ -79,7 +80,7 @@ class HarnessModel(TemplateLM):
     def __init__(self, module: TextModule, batch: int = 16):
         super().__init__()
         if module.cond_dim:
-            raise ValueError("the model writes under a condition; a language model is needed")
+            raise UserError("the model writes under a condition; a language model is needed")
         self.module, self.net, self.batch = module.eval(), module.net, batch
         self.codec, self.context = module.codec.tokenizer, module.net.config.context
         self.author = Author(self.net, self.codec, Alphabet.of(self.codec))
@@ -164,7 +165,7 @@ class HarnessModel(TemplateLM):
 
     def _fitting(self, pair: Pair) -> list[int]:
         if len(pair.following) > self.context:
-            raise ValueError(
+            raise UserError(
                 f"a task asks for {len(pair.following)} tokens at once but the model's context is"
                 f" {self.context}; choose another task, or train with a larger model.model.context"
             )

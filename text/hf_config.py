@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from core.errors import UserError
 from text.decoder import MLPKind
 from text.model import LayoutName, TextConfig
 from text.rotary import LinearStretch, Llama3Stretch, Stretch
@@ -90,7 +91,7 @@ def read_config(config: Mapping[str, Any], name: str) -> TextConfig:
             eps=float(config.get(_eps_key(family), LAYER_EPS if gpt2 else 1e-6)),
         )
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} describes no model that can be built: {error}") from error
+        raise UserError(f"{name} describes no model that can be built: {error}") from error
 
 
 def write_config(config: TextConfig) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def check_can_leave(config: TextConfig, name: str) -> None:
         name: The checkpoint, for the message.
     """
     for reason in _reasons(config, family_of(config.layout)):
-        raise ValueError(f"{name} cannot be written as {family_of(config.layout)}: it has {reason}")
+        raise UserError(f"{name} cannot be written as {family_of(config.layout)}: it has {reason}")
 
 
 def _reasons(config: TextConfig, family: Family) -> Iterator[str]:
@@ -155,7 +156,7 @@ def _family(config: Mapping[str, Any], name: str) -> Family:
     for family in get_args(Family):
         if config.get("model_type") == family:
             return family
-    raise ValueError(
+    raise UserError(
         f"{name} describes a model of type {config.get('model_type')!r};"
         f" {', '.join(get_args(Family))} can be read, without mixtures of experts"
     )
@@ -164,17 +165,17 @@ def _family(config: Mapping[str, Any], name: str) -> Family:
 def _check_parts(config: Mapping[str, Any], family: Family, name: str) -> None:
     for key, values in NEEDED[family].items():
         if config.get(key, values[0]) not in values:
-            raise ValueError(
+            raise UserError(
                 f"{name} says {key} is {config[key]!r}, which is not computed here; it must be"
                 f" {' or '.join(map(repr, values))}"
             )
     windowed = set(config.get("layer_types") or ()) - {"full_attention"}
     if windowed:
-        raise ValueError(
+        raise UserError(
             f"{name} has layers of type {', '.join(sorted(windowed))}; all must be full_attention"
         )
     if config.get("quantization_config"):
-        raise ValueError(
+        raise UserError(
             f"{name} describes quantised weights; take the model's original in bfloat16 or float32"
         )
 
@@ -184,7 +185,7 @@ def _size(config: Mapping[str, Any], ours: str, theirs: str, name: str) -> int |
     if value is None and ours in LEFT_OUT:
         return None
     if type(value) is not int or value < 1:
-        raise ValueError(f"{name} says {theirs} is {value!r}; it must be a whole number above 0")
+        raise UserError(f"{name} says {theirs} is {value!r}; it must be a whole number above 0")
     return value
 
 
@@ -195,7 +196,7 @@ def _rope(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     whole = rope.get("partial_rotary_factor", config.get("partial_rotary_factor")) in (None, 1)
     if kind not in ("default", "linear", "llama3") or not whole:
         what = f"scales positions by {kind}" if whole else "turns a part of the channels only"
-        raise ValueError(
+        raise UserError(
             f"{name} {what}, which is not computed here; rope_type default, linear and llama3 are,"
             " over whole heads"
         )
@@ -203,7 +204,7 @@ def _rope(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     try:
         return {"rope_base": float(base), "rope_stretch": _stretch(kind, rope)}
     except KeyError as error:
-        raise ValueError(f"{name} scales positions by {kind} but has no {error}") from error
+        raise UserError(f"{name} scales positions by {kind} but has no {error}") from error
 
 
 def _stretch(kind: str, rope: Mapping[str, Any]) -> Stretch | None:

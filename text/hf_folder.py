@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.files import existing_file
 
 WEIGHTS = "model.safetensors"
@@ -79,7 +80,7 @@ class HFFolder:
         differ += [f"{n} is of type {h.dtype}" for n, h, _ in both if h.dtype not in FLOATS]
         if differ:
             more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-            raise ValueError(
+            raise UserError(
                 f"the weights in {self.folder} do not fit its config.json:"
                 f" {'; '.join(sorted(differ)[:3])}{more}; take both from one place, in a float type"
             )
@@ -97,7 +98,7 @@ class HFFolder:
             slices = {key: opened.get_slice(key) for key in sorted(opened.keys())}
         except SafetensorError as error:
             reason = str(error).splitlines()[0][:120]
-            raise ValueError(
+            raise UserError(
                 f"{file} is damaged or no safetensors ({reason}); restore it"
             ) from error
         return [
@@ -122,9 +123,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         if not isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
             raise
-        raise ValueError(f"{path} is no JSON ({error}); restore it") from error
+        raise UserError(f"{path} is no JSON ({error}); restore it") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds a {type(value).__name__}, not an object; restore it")
+        raise UserError(f"{path} holds a {type(value).__name__}, not an object; restore it")
     return value
 
 
@@ -136,22 +137,22 @@ def _files(folder: Path) -> list[Path]:
         return [folder / name for name in _listed(folder / INDEX)]
     pickles = sorted(path.name for kind in PICKLES for path in folder.glob(kind))
     if pickles:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds {pickles[0]} but no {WEIGHTS}: a pickle can run a program when it is"
             " read, and is not; have its owner save it as safetensors"
         )
-    raise ValueError(f"{folder} holds no {WEIGHTS}; give the folder of a model")
+    raise UserError(f"{folder} holds no {WEIGHTS}; give the folder of a model")
 
 
 def _listed(index: Path) -> list[str]:
     """Return the names of files that an index lists; they must lie beside it."""
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names:
-        raise ValueError(f"{index} has no weight_map; restore it")
+        raise UserError(f"{index} has no weight_map; restore it")
     files = sorted({str(name) for name in names.values()})
     for name in files:
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index} names {name!r}, which is no safetensors file beside it")
+            raise UserError(f"{index} names {name!r}, which is no safetensors file beside it")
     return files
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import describe, provenance
+from core.errors import UserError
 from text.hf_config import CONFIG, read_config
 from text.hf_folder import HFFolder, digest, read_json
 from text.hf_tokenizer import read_hf_tokenizer
@@ -28,7 +29,7 @@ def read_hf(source: Path) -> dict[str, Any]:
             do not fit each other.
     """
     if not source.is_dir():
-        raise ValueError(f"{source} is no folder; give one with {CONFIG} and model.safetensors")
+        raise UserError(f"{source} is no folder; give one with {CONFIG} and model.safetensors")
     told = read_json(source / CONFIG)
     config = read_config(told, str(source / CONFIG))
     with HFFolder(source, "transformer." if config.layout == "gpt2" else "model.") as folder:
@@ -42,7 +43,7 @@ def read_hf(source: Path) -> dict[str, Any]:
 def _check(folder: HFFolder, config: TextConfig) -> None:
     """Raise unless the folder holds what its configuration says."""
     if config.depth > len(folder):
-        raise ValueError(
+        raise UserError(
             f"{folder.folder} holds {len(folder)} tensors but its {CONFIG} says {config.depth}"
             " blocks; take both from one place"
         )
@@ -58,7 +59,7 @@ def _read(folder: HFFolder, config: TextConfig) -> dict[str, Tensor]:
     weights = {name: piece.read(folder.get) for name, piece in pieces.items()}
     head = folder.get(HEAD) if config.tied and HEAD in folder else None
     if head is not None and not torch.equal(head, weights["embed.weight"]):
-        raise ValueError(
+        raise UserError(
             f"{folder.folder} holds a head that is not the embedding table, but its {CONFIG} says"
             " it is; write tie_word_embeddings false there"
         )

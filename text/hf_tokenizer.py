@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
+from core.errors import UserError
 from text.tokenizer import Roles, TextTokenizer
 from text.tokenizer_files import CONFIG, TOKENIZER, read_tokenizer
 
@@ -26,16 +27,16 @@ def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
     """
     path = folder / TOKENIZER
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"{folder} has no {TOKENIZER}; write one with transformers:"
             f" AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
     try:
         tokenizer = _as_learned(read_tokenizer(path))
     except ValueError as error:
-        raise ValueError(f"the tokenizer in {folder} cannot be read: {error}") from error
+        raise UserError(f"the tokenizer in {folder} cannot be read: {error}") from error
     if len(tokenizer) > config["vocab_size"]:
-        raise ValueError(
+        raise UserError(
             f"{path} has {len(tokenizer)} tokens but the model's vocabulary is"
             f" {config['vocab_size']}: it is another model's; take both from one place"
         )
@@ -100,7 +101,7 @@ def _check_role(role: str, number: int | None, config: Mapping[str, Any], path: 
     told = config.get(f"{role}_token_id")
     known = [n for n in (told if isinstance(told, list) else [told]) if n is not None]
     if known and number is not None and number not in known:
-        raise ValueError(
+        raise UserError(
             f"{role} is token {number} by {path} and {CONFIG} beside it, but"
             f" {' or '.join(map(str, sorted(known)))} by the model's config.json: the tokenizer is"
             " another model's, or one of the two is wrong; take all files from one place"

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.errors import UserError
 from text.hf_config import FLOAT32_EPS
 from text.model import TextConfig
 
@@ -75,7 +76,7 @@ class Twice:
         """Return one of two that are equal."""
         gate, value = map(get, self.names)
         if not torch.equal(gate, value):
-            raise ValueError(
+            raise UserError(
                 f"{self.names[0]} and {self.names[1]} differ, but hidden_act relu is computed here"
                 " as the square of one only; models with silu can be read"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from core.checkpoint import load_weights, read_checkpoint
+from core.errors import UserError
 from core.files import new_folder
 from core.model_card import Card, write_card
 from core.plain import from_plain
@@ -50,7 +51,7 @@ def write_hf(checkpoint: Path, out: Path, *, raw: bool) -> None:
     """
     found = read_checkpoint(checkpoint, TextModule.kind)
     if found["unison"]["init"].get("lora"):
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} has its low-rank changes beside its weights; put them in first with: "
             f"python -m text.lora merge --checkpoint {checkpoint} --out merged.ckpt"
         )
@@ -71,7 +72,7 @@ def _as_family(module: TextModule, name: str) -> tuple[TextConfig, Mapping[str, 
     config, weights = module.net.config, module.net.state_dict()
     check_can_leave(config, name)
     if not module.codec.fitted:
-        raise ValueError(f"{name} holds no tokenizer; give a checkpoint of a run")
+        raise UserError(f"{name} holds no tokenizer; give a checkpoint of a run")
     if config.layout == "unison":
         config, weights = unison_as_qwen3(config, weights)
     return replace(config, hidden=weights["blocks.0.mlp.out.weight"].shape[1]), weights

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.checkpoint import AtomicCheckpointIO, describe, load_module, read_checkpoint
 from core.cli import command
+from core.errors import UserError
 from text.low_rank import LoRA, adapt, merge
 from text.module import TextModule
 from text.peft_files import read_adapter, write_adapter
@@ -62,13 +63,13 @@ def _adapted(checkpoint: Path, adapter: Path) -> TextModule:
     """Return a model with adapters from a folder."""
     module = load_module(checkpoint, TextModule)
     if module.hparams.get("lora") is not None:
-        raise ValueError(f"{checkpoint} has adapters of its own; merge them first")
+        raise UserError(f"{checkpoint} has adapters of its own; merge them first")
     lora, weights = read_adapter(adapter, module.net.config)
     adapt(module.net, lora)
     own = module.net.state_dict()
     for name, weight in weights.items():
         if own[name].shape != weight.shape:
-            raise ValueError(
+            raise UserError(
                 f"{adapter} has {name} of shape {list(weight.shape)} but the model's is "
                 f"{list(own[name].shape)}; give the model that it was trained on"
             )
@@ -80,7 +81,7 @@ def _adapted(checkpoint: Path, adapter: Path) -> TextModule:
 def _lora(module: TextModule, checkpoint: Path) -> LoRA:
     lora = module.hparams.get("lora")
     if lora is None:
-        raise ValueError(f"{checkpoint} has no adapters; tune with --model.lora.rank 8, say")
+        raise UserError(f"{checkpoint} has no adapters; tune with --model.lora.rank 8, say")
     return lora
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from core.errors import UserError
 from text.model import TextConfig, TextModel
 
 Part = Literal["q", "k", "v", "o", "gate", "up", "down"]
@@ -32,11 +33,11 @@ class LoRA:
 
     def __post_init__(self):
         if self.rank < 1:
-            raise ValueError(f"rank is {self.rank} but must be at least 1")
+            raise UserError(f"rank is {self.rank} but must be at least 1")
         if self.alpha <= 0:
-            raise ValueError(f"alpha is {self.alpha} but must be above 0")
+            raise UserError(f"alpha is {self.alpha} but must be above 0")
         if self.targets is not None and not self.targets:
-            raise ValueError("targets is empty; name some parts, or leave it out for all")
+            raise UserError("targets is empty; name some parts, or leave it out for all")
 
     @property
     def scale(self) -> float:
@@ -119,7 +120,7 @@ def adapt(model: TextModel, lora: LoRA) -> None:
     sizes = part_sizes(model.config)
     found = {part for parts in sizes.values() for part in parts}
     if missing := [part for part in lora.targets or () if part not in found]:
-        raise ValueError(
+        raise UserError(
             f"targets has {', '.join(missing)} but a block of this model, with an MLP of kind "
             f"{model.config.mlp}, has {', '.join(sorted(found))}"
         )

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 
+from core.errors import UserError
+
 
 def perplexity(nats: float, tokens: int) -> float:
     """Return the exponential of the mean loss; it depends on the tokenizer."""
@@ -36,5 +38,5 @@ def _runs(words: list[str], n: int) -> list[tuple[str, ...]]:
 
 def _positive(count: int, what: str) -> int:
     if count < 1:
-        raise ValueError(f"the texts hold no {what}; give some that are longer")
+        raise UserError(f"the texts hold no {what}; give some that are longer")
     return count

@@ -13,6 +13,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from core.errors import UserError
 from text.attention import AttentionConfig, KVCache, Rotation
 from text.decoder import BlockConfig, DecoderBlock, MLPKind, NormKind, build_norm
 from text.memory import Memory
@@ -87,22 +88,22 @@ class TextConfig:
 
     def __post_init__(self):
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout} but must be a share from 0 to below 1")
+            raise UserError(f"dropout is {self.dropout} but must be a share from 0 to below 1")
         for name, least in {"width": 1, "depth": 1, "heads": 1, "prefix": 0}.items():
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.context < 3:
-            raise ValueError(f"context is {self.context}; <bos>, a token and <eos> need 3")
+            raise UserError(f"context is {self.context}; <bos>, a token and <eos> need 3")
         for name in ("hidden", "kv_heads", "head_width", "softcap", "rope_base", "eps"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ValueError(f"{name} is {value} but must be above 0, or left out")
+                raise UserError(f"{name} is {value} but must be above 0, or left out")
         if self.head_width is None and self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of the {self.heads} heads")
+            raise UserError(f"width {self.width} must be a multiple of the {self.heads} heads")
         if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+            raise UserError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if LAYOUTS[self.layout].rotary and self.attention.head_width % 2:
-            raise ValueError(f"heads of {self.attention.head_width} channels must be of even width")
+            raise UserError(f"heads of {self.attention.head_width} channels must be of even width")
 
     @property
     def attention(self) -> AttentionConfig:
@@ -141,7 +142,7 @@ class TextModel(nn.Module):
     def __init__(self, config: TextConfig, cond_dim: int = 0):
         super().__init__()
         if cond_dim and not config.prefix:
-            raise ValueError("prefix is 0, but a condition needs at least 1 token to be told in")
+            raise UserError("prefix is 0, but a condition needs at least 1 token to be told in")
         self.config, self.layout = config, LAYOUTS[config.layout]
         self.embed = nn.Embedding(config.vocabulary, config.width)
         nn.init.normal_(self.embed.weight, std=0.5 if self.layout.embed_norm else 0.02)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.embeddings import corrupt
+from core.errors import UserError
 from core.module import TrainedModule
 from core.noise import seeds_tensor, uniform
 from core.optim import OptimConfig
@@ -52,9 +53,9 @@ class Conditioning:
 
     def __post_init__(self):
         if not 0 <= self.drop < 1:
-            raise ValueError(f"drop is {self.drop} but must be a share from 0 to below 1")
+            raise UserError(f"drop is {self.drop} but must be a share from 0 to below 1")
         if self.noise < 0:
-            raise ValueError(f"noise is {self.noise} but must be 0 or more")
+            raise UserError(f"noise is {self.noise} but must be 0 or more")
 
 
 class TextModule(TrainedModule):
@@ -174,9 +175,9 @@ class TextModule(TrainedModule):
     ) -> list[str]:
         """Return one text a seed, given embeddings of texts (None: unconditional)."""
         if cond is not None and len(cond) != len(seeds):
-            raise ValueError(f"{len(cond)} embeddings but {len(seeds)} seeds; give one seed each")
+            raise UserError(f"{len(cond)} embeddings but {len(seeds)} seeds; give one seed each")
         if cond is not None and cond.shape[1] != self.cond_dim:
-            raise ValueError(
+            raise UserError(
                 f"an embedding of width {cond.shape[1]} does not fit this model, which was "
                 f"trained with width {self.cond_dim}; embed with the same towers"
             )

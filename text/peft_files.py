@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from core.errors import UserError
 from core.files import existing_file, new_folder
 from text.low_rank import LoRA, Part, part_sizes
 from text.model import TextConfig
@@ -100,22 +101,20 @@ def read_adapter(folder: Path, config: TextConfig) -> tuple[LoRA, dict[str, Tens
     try:
         held = load_file(existing_file(folder / WEIGHTS))
     except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} is damaged ({error}); restore it") from error
+        raise UserError(f"{folder / WEIGHTS} is damaged ({error}); restore it") from error
     lora = _options(about, held, config, folder)
     found = {}
     for ours, theirs in adapter_names(lora, config).items():
         if missing := [name for name in theirs if name not in held]:
-            raise ValueError(
-                f"{folder / WEIGHTS} lacks {missing[0]}; take the adapter's whole file"
-            )
+            raise UserError(f"{folder / WEIGHTS} lacks {missing[0]}; take the adapter's whole file")
         found[ours] = held.pop(theirs[0]).float()
         if any(not held.pop(name).float().equal(found[ours]) for name in theirs[1:]):
-            raise ValueError(
+            raise UserError(
                 f"{folder} adapts {' and '.join(theirs)} differently, which are one map in an MLP "
                 f"of kind {config.mlp}; use a model with --model.model.mlp swiglu"
             )
     if held:
-        raise ValueError(f"{folder / WEIGHTS} has {min(held)}, which this model has no place for")
+        raise UserError(f"{folder / WEIGHTS} has {min(held)}, which this model has no place for")
     return lora, found
 
 
@@ -146,12 +145,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(existing_file(path).read_text("utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}); restore it") from error
+        raise UserError(f"{path} is no JSON ({error}); restore it") from error
     if not isinstance(about, dict) or about.get("peft_type") != "LORA":
-        raise ValueError(f"{path} describes no LoRA adapter of PEFT; give one")
+        raise UserError(f"{path} describes no LoRA adapter of PEFT; give one")
     for key, values in PLAIN.items():
         if key in about and about[key] not in values:
-            raise ValueError(
+            raise UserError(
                 f"{path} says {key} is {about[key]!r}, which is not computed here; it must be "
                 f"{values[0]!r}"
             )
@@ -166,8 +165,8 @@ def _options(
     named = {name.rsplit(".", 2)[0].rpartition("layers.")[2].partition(".")[2] for name in held}
     targets = tuple(p for p in get_args(Part) if p in here and set(_modules(p, config)) & named)
     if not targets:
-        raise ValueError(f"{folder} adapts none of {', '.join(THEIRS.values())}; give another")
+        raise UserError(f"{folder} adapts none of {', '.join(THEIRS.values())}; give another")
     try:
         return LoRA(int(about["r"]), float(about["lora_alpha"]), targets)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / CONFIG} has no r or lora_alpha; restore it") from error
+        raise UserError(f"{folder / CONFIG} has no r or lora_alpha; restore it") from error

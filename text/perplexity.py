@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.checkpoint import load_module
 from core.cli import command
+from core.errors import UserError
 from text.data import TextData
 from text.model import TextModel
 from text.module import TextModule, next_token_loss
@@ -57,7 +58,7 @@ def read_windows(
     """Return windows of a validation split that was written with the module's tokenizer."""
     data = TextData(root, context=module.net.config.context, batch_size=batch_size)
     if data.tokenizer is None:
-        raise ValueError(f"{root} holds no tokens; write some with: python -m text.tokens")
+        raise UserError(f"{root} holds no tokens; write some with: python -m text.tokens")
     module.codec.settle(data.tokenizer, f"the tokenizer of the shards in {root}")
     found = []
     for number, batch in enumerate(data.val_dataloader()):

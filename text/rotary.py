@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
+
 
 @dataclass(frozen=True)
 class LinearStretch:
@@ -39,9 +41,9 @@ class Llama3Stretch:
     def __post_init__(self):
         _check_factor(self.factor)
         if not 0 < self.low < self.high:
-            raise ValueError(f"low {self.low} and high {self.high} must be 0 < low < high")
+            raise UserError(f"low {self.low} and high {self.high} must be 0 < low < high")
         if self.old_context < 1:
-            raise ValueError(f"old_context is {self.old_context}; it must be at least 1 token")
+            raise UserError(f"old_context is {self.old_context}; it must be at least 1 token")
 
     def __call__(self, frequencies: Float[Tensor, "K2"]) -> Float[Tensor, "K2"]:
         """Lower the low frequencies."""
@@ -73,4 +75,4 @@ def rotary_frequencies(
 
 def _check_factor(factor: float) -> None:
     if factor < 1:
-        raise ValueError(f"factor is {factor}; it must be at least 1, which changes nothing")
+        raise UserError(f"factor is {factor}; it must be at least 1, which changes nothing")

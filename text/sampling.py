@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.sampling import GUIDANCE
 
 COLDEST = 1e-4  # next to a temperature of zero, as far as a division can go there
@@ -37,21 +38,21 @@ class TextOptions:
 
     def __post_init__(self):
         if self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature} but must be 0 or more")
+            raise UserError(f"temperature is {self.temperature} but must be 0 or more")
         if self.guidance < 0:
-            raise ValueError(f"guidance is {self.guidance} but must be 0 or more (1 is none)")
+            raise UserError(f"guidance is {self.guidance} but must be 0 or more (1 is none)")
         if self.repetition_penalty <= 0:
-            raise ValueError(
+            raise UserError(
                 f"repetition_penalty is {self.repetition_penalty} but must be above 0 (1 is none)"
             )
         for name in ("top_k", "max_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} is {value} but must be at least 1, or left out")
+                raise UserError(f"{name} is {value} but must be at least 1, or left out")
         for name in ("top_p", "min_p"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
-                raise ValueError(f"{name} is {value} but must be in (0, 1], or left out")
+                raise UserError(f"{name} is {value} but must be in (0, 1], or left out")
 
 
 def penalise(

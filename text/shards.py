@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from core.cli import command, quoted_lists
 from core.engine import EngineName, engine_named
+from core.errors import UserError
 from core.plain import to_plain
 from core.splits import report
 from core.storage import is_url
@@ -117,7 +118,7 @@ def _refuse_for_captions(source: Place | list[Place], asked: Sequence[str]) -> N
     elif is_url(str(source)):
         asked = ["a URL as source", *asked]
     if asked:
-        raise ValueError(
+        raise UserError(
             f"captions take no {', '.join(asked)}; for documents add --unit line, paragraph or file"
         )
 

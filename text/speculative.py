@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.noise import uniform
 from text.memory import Memory
 from text.model import TextModel
@@ -95,7 +96,7 @@ class Speculation:
         ahead: int = 4,
     ):
         if ahead < 1:
-            raise ValueError(f"ahead is {ahead}; the small model must write at least 1 token ahead")
+            raise UserError(f"ahead is {ahead}; the small model must write at least 1 token ahead")
         self.options, self.seed, self.alphabet, self.ahead = options, seed, alphabet, ahead
         context = min(model.config.context, draft.config.context)
         self.room = int(room([prompt], context, options))

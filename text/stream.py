@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.errors import UserError
 from text.tokenizer import TextTokenizer
 
 BROKEN = "\ufffd"
@@ -21,7 +22,7 @@ class TextStream:
 
     def __init__(self, tokenizer: TextTokenizer, stop: Sequence[str] = ()):
         if not all(stop):
-            raise ValueError("a stop string is empty, which would end every text; leave it out")
+            raise UserError("a stop string is empty, which would end every text; leave it out")
         self.tokenizer, self.stop = tokenizer, tuple(stop)
         self.text = ""
         """What was told so far."""

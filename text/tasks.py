@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.cli import command
+from core.errors import UserError
 from core.files import new_folder
 
 Exchange = tuple[str, str]
@@ -86,7 +87,7 @@ def questions(count: int, seed: int) -> list[Exchange]:
         held.setdefault(question, answer)
         if len(held) == count:
             return list(held.items())
-    raise ValueError(f"{count} different questions were not found; ask for fewer")
+    raise UserError(f"{count} different questions were not found; ask for fewer")
 
 
 def _record(question: str, answer: str) -> dict[str, list[dict[str, str]]]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from core.errors import UserError
 from text.tokenizer import TextTokenizer
 
 SPELLED = re.compile(r"<0x[0-9A-F]{2}>")
@@ -37,7 +38,7 @@ def _size_of(tokenizer: TextTokenizer):
     if _mentions(layout["decoder"], "ByteLevel"):
         return len  # each letter of the name is a byte
     if not layout["model"].get("byte_fallback"):
-        raise ValueError(
+        raise UserError(
             f"the bytes of a token are not known of a {layout['model'].get('type')} tokenizer "
             "that cannot spell every byte; use one over bytes, or with bytes to fall back on"
         )

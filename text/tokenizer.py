@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from tokenizers import AddedToken, Encoding, Tokenizer
 from torch import Tensor, nn
 
+from core.errors import UserError
 from text.tokenizer_kinds import BYTES, SPECIAL, Kind, learn
 from text.tokenizer_parts import LONG, parts
 
@@ -52,7 +53,7 @@ class TextTokenizer:
             self.library_json, told = _unwrap(json)
             self._tokenizer = Tokenizer.from_str(self.library_json)
         except Exception as error:  # the Rust library raises no narrower type
-            raise ValueError(
+            raise UserError(
                 f"not a tokenizer: {json[:40]!r}...; give a tokenizer.json written by: "
                 "python -m text.train_tokenizer"
             ) from error
@@ -183,7 +184,7 @@ class TextTokenizer:
         rows = [self.document(text)[:length] for text in texts]
         longest = max(map(len, rows), default=0)
         if self.pad is None and any(len(row) < longest for row in rows):
-            raise ValueError(
+            raise UserError(
                 "a tokenizer without a padding token cannot fill rows of different lengths; give "
                 "it a pad in its roles"
             )
@@ -198,7 +199,7 @@ class TextTokenizer:
     def _own_roles(self) -> Roles:
         found = tuple(self._tokenizer.id_to_token(i) for i in range(len(SPECIAL)))
         if found != SPECIAL:
-            raise ValueError(
+            raise UserError(
                 f"a tokenizer whose first tokens are {found} does not fit: they must be {SPECIAL}, "
                 "or its roles be given; train one with: python -m text.train_tokenizer"
             )
@@ -207,7 +208,7 @@ class TextTokenizer:
     def _check_roles(self) -> None:
         for role, number in asdict(self.roles).items():
             if number is not None and self._tokenizer.id_to_token(number) is None:
-                raise ValueError(
+                raise UserError(
                     f"{role} is token {number} but the tokenizer has {len(self)} tokens and none "
                     "of that number; name another"
                 )
@@ -236,7 +237,7 @@ class TextCodec(nn.Module):
     def use(self, tokenizer: TextTokenizer) -> None:
         """Take a tokenizer that was learned elsewhere."""
         if len(tokenizer) > self.vocabulary:
-            raise ValueError(
+            raise UserError(
                 f"a tokenizer of {len(tokenizer)} tokens does not fit a vocabulary of "
                 f"{self.vocabulary}; raise the model's vocabulary or learn a smaller one"
             )
@@ -250,7 +251,7 @@ class TextCodec(nn.Module):
             name: Its file or folder, for the message.
         """
         if self.fitted and tokenizer.digest != self.tokenizer.digest:
-            raise ValueError(
+            raise UserError(
                 f"{name} is tokenizer {tokenizer.digest[:12]} ({len(tokenizer)} tokens) but the "
                 f"checkpoint was trained with {self.tokenizer.digest[:12]} "
                 f"({len(self.tokenizer)} tokens); leave it out, or train a new model"
@@ -296,7 +297,7 @@ def _check_unicode(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(
+        raise UserError(
             f"the text has half a surrogate pair, {text[error.start]!a}, at character "
             f"{error.start}, which is no Unicode; decode its source with errors='replace'"
         ) from None

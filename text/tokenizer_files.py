@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from core.files import existing_file, new_file
 from text.tokenizer import Roles, TextTokenizer
 from text.tokenizer_kinds import SPECIAL
@@ -47,9 +48,9 @@ def check_written_with(
     """
     found = fields.get("tokenizer")
     if found is None:
-        raise ValueError(f"{folder} holds no tokens; write some with: python -m text.tokens")
+        raise UserError(f"{folder} holds no tokens; write some with: python -m text.tokens")
     if found != tokenizer.digest:
-        raise ValueError(
+        raise UserError(
             f"{folder} was written with tokenizer {found[:12]} ({fields.get('vocabulary')} tokens) "
             f"but the model's is {tokenizer.digest[:12]} ({len(tokenizer)} tokens); write it again "
             "with: python -m text.tokens --tokenizer CHECKPOINT, or train a new model"
@@ -61,7 +62,7 @@ def _from_checkpoint(path: Path) -> TextTokenizer:
 
     state = read_checkpoint(path)["state_dict"].get(STATE)
     if state is None or not len(state):
-        raise ValueError(
+        raise UserError(
             f"{path} holds no tokenizer of a text model; name a tokenizer.json or a text model's "
             "last.ckpt"
         )
@@ -92,7 +93,7 @@ def _config_beside(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(config.read_text("utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{config} is no JSON object ({error}); restore it") from error
+        raise UserError(f"{config} is no JSON object ({error}); restore it") from error
 
 
 def _number(config: dict[str, Any], key: str, added: dict[str, Any], path: Path) -> int | None:
@@ -102,7 +103,7 @@ def _number(config: dict[str, Any], key: str, added: dict[str, Any], path: Path)
     if name is None:
         return None
     if name not in added:
-        raise ValueError(
+        raise UserError(
             f"{path.with_name(CONFIG)} names {name!r} as {key} but {path} has no such added token; "
             "take both files from one place"
         )

@@ -9,6 +9,8 @@ from typing import Literal
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from core.errors import UserError
+
 Kind = Literal["bpe", "char", "byte"]
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 """The first tokens of every tokenizer that is learned here."""
@@ -119,7 +121,7 @@ def _numbered(rows: Iterable[str]) -> dict[str, int]:
 
 def _check_room(kind: Kind, vocabulary: int | None, smallest: int) -> None:
     if vocabulary is not None and vocabulary < smallest:
-        raise ValueError(
+        raise UserError(
             f"a vocabulary of {vocabulary} cannot hold the bytes and special tokens of a {kind} "
             f"tokenizer; use at least {smallest}"
         )

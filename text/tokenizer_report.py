@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cli import command, plain_options
+from core.errors import UserError
 from core.files import existing_file, new_file
 from core.sources import find_files
 from text.token_counts import TokenCounts, words
@@ -129,7 +130,7 @@ def _lines(path: Path, field: str, language: str) -> Iterator[tuple[str, str]]:
                 text = line.decode("utf-8-sig")
                 pair = (path.stem, text) if plain else _pair(json.loads(text), field, language)
             except ValueError as error:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {number}: {error}; a .txt must be UTF-8, and a line of .jsonl "
                     f"an object with strings under {language!r} and {field!r}"
                 ) from None
@@ -138,10 +139,10 @@ def _lines(path: Path, field: str, language: str) -> Iterator[tuple[str, str]]:
 
 def _pair(record: Any, field: str, language: str) -> tuple[str, str]:
     if not isinstance(record, dict):
-        raise ValueError("no object")
+        raise UserError("no object")
     tongue, text = record.get(language), record.get(field)
     if not isinstance(tongue, str) or not isinstance(text, str):
-        raise ValueError("a string is missing")
+        raise UserError("a string is missing")
     return tongue, text
 
 

@@ -13,6 +13,7 @@ import torch
 
 from core.cli import command
 from core.engine import Engine, EngineName, engine_named, map_in_order
+from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest
 from core.members import encode_npy
@@ -55,7 +56,7 @@ def tokens(
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if piece < 2:
-        raise ValueError(f"piece is {piece} but must be 2 tokens or more")
+        raise UserError(f"piece is {piece} but must be 2 tokens or more")
     chosen = engine_named(engine, workers, address)
     check_absent(out)
     codec = _tokenizer(tokenizer, below(shards, "train"), vocabulary, chat=chat)
@@ -97,12 +98,12 @@ def _tokenizer(
         texts = () if kind == "byte" else documents(train)
         return TextTokenizer.train(texts, vocabulary, kind, chat=chat)
     if vocabulary is not None or chat:
-        raise ValueError(
+        raise UserError(
             f"{name} is a tokenizer that was learned; leave --vocabulary and --chat out, or name "
             f"one of {', '.join(get_args(Kind))} to learn another"
         )
     if not Path(name).exists():
-        raise ValueError(
+        raise UserError(
             f"{name} is neither {', '.join(get_args(Kind))} nor a file; name a kind to learn, a "
             "tokenizer.json or a checkpoint"
         )

@@ -16,6 +16,7 @@ from jaxtyping import Int64, Integer
 from torch import Tensor
 
 from core.batches import Plan
+from core.errors import UserError
 from core.members import decode_npy
 from core.order import epoch_order, training_batches
 from core.shards import ShardReader
@@ -83,7 +84,7 @@ class Windows:
         self.tokens, self.piece = (reader.manifest.fields[name] for name in ("tokens", "piece"))
         count = -(-(self.tokens - 1) // context) if whole else self.tokens // context - 1
         if count < 1:
-            raise ValueError(
+            raise UserError(
                 f"{reader.folder} has {self.tokens} tokens but a window takes {context} and two of "
                 "them are needed; lower the model's context or add text"
             )
@@ -130,7 +131,7 @@ class Windows:
                 if self.on_error == "raise" or isinstance(error, DataLost):
                     raise
                 self._skip(place // self.piece, error)
-        raise ValueError(f"{self.reader.folder} holds no readable window; rebuild the dataset")
+        raise UserError(f"{self.reader.folder} holds no readable window; rebuild the dataset")
 
     def _read(self, start: int, stop: int) -> Integer[np.ndarray, " T"]:
         parts = []
@@ -139,7 +140,7 @@ class Windows:
             parts.append(self._load(number)[max(start - first, 0) : stop - first])
         ids = np.concatenate(parts)
         if len(ids) != stop - start:
-            raise ValueError(
+            raise UserError(
                 f"{self.reader.folder} has {start + len(ids)} tokens where its manifest says "
                 f"{self.tokens}; rebuild the dataset"
             )
@@ -153,7 +154,7 @@ class Windows:
                 self._held[number] = decode_npy(read).numpy()
             except (KeyError, TypeError) as error:
                 where = self.reader.where(number)
-                raise ValueError(f"{where} cannot be decoded ({error}); rebuild") from error
+                raise UserError(f"{where} cannot be decoded ({error}); rebuild") from error
         self._held.move_to_end(number)
         while len(self._held) > self._most:
             self._held.popitem(last=False)

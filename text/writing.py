@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.errors import UserError
 from core.noise import uniform_streams
 from text.memory import Memory
 from text.model import TextModel
@@ -181,7 +182,7 @@ def room(prompts: Sequence[Sequence[int]], context: int, options: TextOptions) -
     """Return how many tokens each text may still have."""
     longest = max(map(len, prompts))
     if longest >= context:
-        raise ValueError(
+        raise UserError(
             f"the prompt has {longest} tokens but the model's context is {context}, and what is"
             " written needs room too; shorten the prompt"
         )

@@ -5,6 +5,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from core.errors import UserError
 from core.patches import Patches
 
 
@@ -43,7 +44,7 @@ class ClipCodec(nn.Module):
     def encode(self, clips: Float[Tensor, "B F 3 H W"]) -> Float[Tensor, "B T C"]:
         """Return tokens, frame after frame."""
         if clips.shape[1] != self.frames:
-            raise ValueError(
+            raise UserError(
                 f"the clip has {clips.shape[1]} frames but the model expects {self.frames};"
                 f" rebuild with: python -m video.shards --frames {self.frames}"
             )

@@ -13,6 +13,7 @@ from PIL import Image, ImageSequence
 from torch import Tensor
 
 from core.canvas import Fit, to_square
+from core.errors import UserError
 from core.files import existing_file, new_file
 from core.pictures import check_sides, from_pillow, opened, to_pillow
 
@@ -124,7 +125,7 @@ def _read_film(path: Path, frames: int) -> list[Float[Tensor, "3 H W"]]:
     with _film(path) as container:
         picked = _pick(_frames(path, container), evenly(count, frames), _upright)
     if not picked:
-        raise ValueError(f"{path} holds no frame that can be shown; save or copy it again")
+        raise UserError(f"{path} holds no frame that can be shown; save or copy it again")
     return picked
 
 
@@ -137,16 +138,16 @@ def _film(path: Path) -> Iterator[Any]:
     try:
         with av.open(str(path), options=KINDS) as container:
             if not container.streams.video:
-                raise ValueError(f"{path} holds no video; name a clip (MP4, WebM, GIF or WebP)")
+                raise UserError(f"{path} holds no video; name a clip (MP4, WebM, GIF or WebP)")
             decoder = container.streams.video[0].codec_context
             if decoder is None or decoder.name not in CODECS:
                 name = getattr(decoder, "name", "something unknown")
-                raise ValueError(f"{path} is coded as {name}; save it as MP4 (H.264)")
+                raise UserError(f"{path} is coded as {name}; save it as MP4 (H.264)")
             _check_frame(path, (decoder.width, decoder.height))
             decoder.options = {"max_pixels": str(2 * FRAME)}  # sizes may change on the way
             yield container
     except FFmpegError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no clip (MP4, WebM, GIF or WebP) or is damaged ({error.strerror}); "
             "save or copy it again"
         ) from None
@@ -158,7 +159,7 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
     announced = shape.width * shape.height
     for frame in container.decode(video=0):
         if frame.width * frame.height > announced:
-            raise ValueError(
+            raise UserError(
                 f"{path} has a frame of {frame.width}x{frame.height} pixels, larger than its "
                 "header says; save it again"
             )
@@ -168,7 +169,7 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
 def _check_frame(path: Path, size: tuple[int, int]) -> None:
     check_sides(path, size)
     if size[0] * size[1] > FRAME:
-        raise ValueError(
+        raise UserError(
             f"{path} has frames of {size[0]}x{size[1]} pixels but {FRAME:,} pixels are the most of "
             "a clip; scale it"
         )
@@ -181,7 +182,7 @@ def _count(container: Any) -> int:
 def _check_count(path: Path, count: int) -> None:
     if not FRAMES[0] <= count <= FRAMES[1]:
         way_out = "cut it shorter" if count > FRAMES[1] else "give a still picture as an image"
-        raise ValueError(
+        raise UserError(
             f"{path} holds {count} frames but a clip has {FRAMES[0]} to {FRAMES[1]}; {way_out}"
         )
 

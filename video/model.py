@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from core.attention import Attention, rotary_angles
 from core.denoiser import Denoiser, DenoiserConfig, unit_entries
+from core.errors import UserError
 from video.codec import ClipCodec
 
 
@@ -31,11 +32,11 @@ class VideoConfig:
 
     def __post_init__(self):
         if self.frames < 1:
-            raise ValueError(f"frames is {self.frames} but a clip has at least 1")
+            raise UserError(f"frames is {self.frames} but a clip has at least 1")
         if self.every < 1:
-            raise ValueError(f"every is {self.every} but must be 1 or more blocks")
+            raise UserError(f"every is {self.every} but must be 1 or more blocks")
         if self.size < 1 or self.patch < 1 or self.size % self.patch:
-            raise ValueError(f"patch {self.patch} must divide the frame's side of {self.size}")
+            raise UserError(f"patch {self.patch} must divide the frame's side of {self.size}")
 
 
 class VideoDenoiser(nn.Module):

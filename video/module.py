@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.checkpoint import read_checkpoint
+from core.errors import UserError
 from core.flow import LogitNormal, interpolate
 from core.flow_module import FlowModule, FlowTraining
 from core.noise import normal, seeds_tensor, uniform
@@ -50,7 +51,7 @@ class VideoModule(FlowModule):
         """
         super().__init__(flow, optim, cond_dim, seed)
         if not 0 <= given < 1:
-            raise ValueError(f"given is {given} but must be a share from 0 to below 1")
+            raise UserError(f"given is {given} but must be a share from 0 to below 1")
         self.save_hyperparameters(ignore="image_checkpoint", logger=False)
         self.given = given
         self.codec, self.net = build(model, cond_dim)
@@ -65,7 +66,7 @@ class VideoModule(FlowModule):
         own = self.state_dict()
         wrong = [k for k, v in renamed.items() if k not in own or own[k].shape != v.shape]
         if wrong:
-            raise ValueError(
+            raise UserError(
                 f"{image_checkpoint} does not fit the video network at {wrong[0]};"
                 " give both the same model.net, size, patch and embeddings"
             )

@@ -12,6 +12,7 @@ from core.canvas import Fit
 from core.cleaning import readable
 from core.cli import command
 from core.engine import EngineName, engine_named
+from core.errors import UserError
 from core.members import encode_clip, to_bytes
 from core.sources import find_files
 from core.splits import Members, cleaned, report, write_splits
@@ -52,7 +53,7 @@ def shards(
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     if min(size, frames, fps) < 1:
-        raise ValueError(f"size {size}, frames {frames} and fps {fps} must be at least 1")
+        raise UserError(f"size {size}, frames {frames} and fps {fps} must be at least 1")
     dropped: Counter[str] = Counter()
     files = find_files(source, SUFFIXES, dropped)
     clean = partial(_clean, size=size, frames=frames, fit=fit)

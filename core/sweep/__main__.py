@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.cli import command
+from core.errors import UserError
 from core.files import new_file
 from core.sweep.plan import Direction, Objective, Plan, Pruner, Sampler, Search, with_dashes
 from core.sweep.space import read_space
@@ -72,7 +73,7 @@ def sweep(
         trials,
     )
     if workers < 1:
-        raise ValueError(f"workers is {workers} but must be at least 1")
+        raise UserError(f"workers is {workers} but must be at least 1")
     _check_optuna()
     run(plan, workers, storage or f"sqlite:///{out}/study.db", study or out.resolve().name)
 
@@ -109,7 +110,7 @@ def run(plan: Plan, workers: int, storage: str, study: str) -> None:
 def _claim(path: Path, study: str) -> None:
     """Write whose trials a folder holds, or raise if they are another study's."""
     if path.is_file() and path.read_text() != study:
-        raise ValueError(f"{path.parent} holds the trials of another study; choose another --out")
+        raise UserError(f"{path.parent} holds the trials of another study; choose another --out")
     with new_file(path) as file:
         file.write_text(study)
 
@@ -134,7 +135,7 @@ def arguments(argv: Sequence[str]) -> list[str]:
 
 def _check_optuna() -> None:
     if find_spec("optuna") is None:
-        raise ValueError(
+        raise UserError(
             "a sweep needs the package optuna, which is not installed; run: pip install optuna"
         )
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from core.errors import UserError
 from core.files import existing_file
 from core.sweep.space import RESERVED, Space, combinations, plain
 from core.sweep.trial import Recipe
@@ -49,9 +50,9 @@ class Search:
 
     def __post_init__(self):
         if self.startup < 1:
-            raise ValueError(f"startup is {self.startup} but must be at least 1")
+            raise UserError(f"startup is {self.startup} but must be at least 1")
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed} but must be 0 or more")
+            raise UserError(f"seed is {self.seed} but must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Plan:
         for option in self.recipe.options:
             _check_option(option, self.space)
         if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials is {self.trials} but must be at least 1")
+            raise UserError(f"trials is {self.trials} but must be at least 1")
         if self.search.sampler == "grid" and self.count > len(combinations(self.space)):
-            raise ValueError(
+            raise UserError(
                 f"trials is {self.trials} but the grid has {len(combinations(self.space))}"
                 " combinations; leave --trials out"
             )
@@ -105,16 +106,16 @@ def with_dashes(option: str) -> str:
     """Return an override of the trainer with its dashes, which may be left out."""
     name, equals, _ = option.removeprefix("--").partition("=")
     if not equals or not name:
-        raise ValueError(f"option {option!r} must be name=value, such as trainer.max_steps=300")
+        raise UserError(f"option {option!r} must be name=value, such as trainer.max_steps=300")
     return f"--{option.removeprefix('--')}"
 
 
 def _check_option(option: str, space: Space) -> None:
     name = option.removeprefix("--").partition("=")[0]
     if name in RESERVED:
-        raise ValueError(f"option {name} is given to each trial by the sweep; leave it out")
+        raise UserError(f"option {name} is given to each trial by the sweep; leave it out")
     if name in space:
-        raise ValueError(f"option {name} is fixed and in the space; leave it out of one of them")
+        raise UserError(f"option {name} is fixed and in the space; leave it out of one of them")
 
 
 def _check_trainer(name: str) -> None:
@@ -123,7 +124,7 @@ def _check_trainer(name: str) -> None:
     spec = find_spec(package) if package else None
     folders = [Path(f, *rest) for f in (spec.submodule_search_locations or ())] if spec else []
     if not any(f.with_suffix(".py").is_file() or (f / "__main__.py").is_file() for f in folders):
-        raise ValueError(
+        raise UserError(
             f"trainer {name!r} is no module here; name a training command, such as image.train"
         )
 

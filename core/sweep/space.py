@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from core.errors import UserError
 from core.files import existing_file
 
 Value = bool | int | float | str | None
@@ -37,12 +38,12 @@ class Floats:
     def __post_init__(self):
         _check_range(self.low, self.high, self.log)
         if self.points is not None and self.points < 2:
-            raise ValueError(f"points is {self.points} but a range has at least its 2 ends")
+            raise UserError(f"points is {self.points} but a range has at least its 2 ends")
 
     def grid(self) -> tuple[float, ...]:
         """Return the values of a grid, ends included, to six significant digits."""
         if self.points is None:
-            raise ValueError("a grid needs to know how many points of a range to try; add points")
+            raise UserError("a grid needs to know how many points of a range to try; add points")
         space = np.geomspace if self.log else np.linspace
         rounded = (float(f"{value:.6g}") for value in space(self.low, self.high, self.points))
         return tuple(min(max(value, self.low), self.high) for value in rounded)
@@ -61,14 +62,12 @@ class Integers:
     def __post_init__(self):
         _check_range(self.low, self.high, self.log)
         if self.step < 1:
-            raise ValueError(f"step is {self.step} but must be at least 1")
+            raise UserError(f"step is {self.step} but must be at least 1")
         if self.log and self.step > 1:
-            raise ValueError(f"step is {self.step} but a log range has none; leave one of them out")
+            raise UserError(f"step is {self.step} but a log range has none; leave one of them out")
         if (self.high - self.low) % self.step:
             last = self.high - (self.high - self.low) % self.step
-            raise ValueError(
-                f"steps of {self.step} from {self.low} miss {self.high}; end at {last}"
-            )
+            raise UserError(f"steps of {self.step} from {self.low} miss {self.high}; end at {last}")
 
     def grid(self) -> tuple[int, ...]:
         """Return all of them."""
@@ -83,9 +82,9 @@ class Choices:
 
     def __post_init__(self):
         if not self.choices:
-            raise ValueError("choices is empty but needs at least one value")
+            raise UserError("choices is empty but needs at least one value")
         if len({str(c) for c in self.choices}) < len(self.choices):
-            raise ValueError(f"choices {list(self.choices)} has a value twice; leave one out")
+            raise UserError(f"choices {list(self.choices)} has a value twice; leave one out")
 
     def grid(self) -> tuple[Value, ...]:
         """Return all of them."""
@@ -106,9 +105,9 @@ def read_space(path: str | Path) -> dict[str, Range]:
     try:
         entries = yaml.load(existing_file(path).read_text(encoding="utf-8"), _OnceLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(entries, dict) or not entries:
-        raise ValueError(f"{path} names no option; write a line such as {_EXAMPLE}")
+        raise UserError(f"{path} names no option; write a line such as {_EXAMPLE}")
     return {str(name): _read_range(f"{path}: {name}", str(name), e) for name, e in entries.items()}
 
 
@@ -119,7 +118,7 @@ def combinations(space: Space) -> list[dict[str, Value]]:
         try:
             grids.append(values.grid())
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise UserError(f"{name}: {error}") from None
     return [dict(zip(space, row, strict=True)) for row in product(*grids)]
 
 
@@ -159,45 +158,45 @@ class _OnceLoader(yaml.SafeLoader):
 def _read_range(where: str, name: str, entry: Any) -> Range:
     if name.startswith("-") or name in RESERVED:
         rule = "is written without dashes" if name.startswith("-") else "is given by the sweep"
-        raise ValueError(f"{where} {rule}; name an option of the trainer, such as {_EXAMPLE}")
+        raise UserError(f"{where} {rule}; name an option of the trainer, such as {_EXAMPLE}")
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} is {entry!r} but must be a range or choices, such as {_EXAMPLE}")
+        raise UserError(f"{where} is {entry!r} but must be a range or choices, such as {_EXAMPLE}")
     try:
         return _read_choices(entry) if "choices" in entry else _read_ends(entry)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def _read_choices(entry: dict[str, Any]) -> Choices:
     _check_keys(entry, ("choices",), Choices)
     if not isinstance(entry["choices"], list):
-        raise ValueError(f"choices is {entry['choices']!r} but must be a list, such as [x, v]")
+        raise UserError(f"choices is {entry['choices']!r} but must be a list, such as [x, v]")
     for choice in entry["choices"]:
         if not isinstance(choice, Value):
-            raise ValueError(f"choice {choice} must be one value; write it as text: '{choice}'")
+            raise UserError(f"choice {choice} must be one value; write it as text: '{choice}'")
     return Choices(tuple(entry["choices"]))
 
 
 def _read_ends(entry: dict[str, Any]) -> Floats | Integers:
     kind = entry.get("type", "float")
     if kind not in _TYPES:
-        raise ValueError(f"type is {kind!r} but must be one of: {', '.join(_TYPES)}")
+        raise UserError(f"type is {kind!r} but must be one of: {', '.join(_TYPES)}")
     names = [field.name for field in dataclasses.fields(_TYPES[kind])]
     _check_keys(entry, ("type", *names), _TYPES[kind])
     missing = [name for name in ("low", "high") if name not in entry]
     if missing:
-        raise ValueError(f"{' and '.join(missing)} missing; a range has low and high")
+        raise UserError(f"{' and '.join(missing)} missing; a range has low and high")
     numbers = {"low": kind, "high": kind, "step": "int", "points": "int"}
     read = {n: _number(n, entry[n], numbers[n]) for n in names if n in entry and n in numbers}
     if not isinstance(entry.get("log", False), bool):
-        raise ValueError(f"log is {entry['log']!r} but must be true or false")
+        raise UserError(f"log is {entry['log']!r} but must be true or false")
     return _TYPES[kind](**read, log=entry.get("log", False))
 
 
 def _check_keys(entry: dict[str, Any], known: Sequence[str], kind: type) -> None:
     for key in entry:
         if key not in known:
-            raise ValueError(f"{key!r} is no key of {kind.__name__.lower()}: {', '.join(known)}")
+            raise UserError(f"{key!r} is no key of {kind.__name__.lower()}: {', '.join(known)}")
 
 
 def _number(name: str, value: Any, kind: str) -> float | int:
@@ -207,16 +206,16 @@ def _number(name: str, value: Any, kind: str) -> float | int:
     except ValueError:
         number = np.nan
     if isinstance(value, bool) or not np.isfinite(number):
-        raise ValueError(f"{name} is {value!r} but must be a number")
+        raise UserError(f"{name} is {value!r} but must be a number")
     if kind == "float":
         return number
     if not number.is_integer():
-        raise ValueError(f"{name} is {value!r} but must be an integer")
+        raise UserError(f"{name} is {value!r} but must be an integer")
     return int(number)
 
 
 def _check_range(low: float | int, high: float | int, log: bool) -> None:
     if low >= high:
-        raise ValueError(f"low is {low} but must be below high, which is {high}")
+        raise UserError(f"low is {low} but must be below high, which is {high}")
     if log and low <= 0:
-        raise ValueError(f"low is {low} but a log range begins above 0")
+        raise UserError(f"low is {low} but a log range begins above 0")

@@ -25,6 +25,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.errors import UserError
 from core.sweep.draws import SURPLUS, counted, distribution, place, sampling
 from core.sweep.plan import Plan, Search
 
@@ -56,7 +57,7 @@ def open_storage(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs=more)
     except (SQLAlchemyError, ImportError, RuntimeError, optuna.exceptions.OptunaError) as error:
         shown = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", url)
-        raise ValueError(
+        raise UserError(
             f"storage {shown!r} cannot be opened ({str(error).splitlines()[0]});"
             " write a URL such as sqlite:///runs/study.db"
         ) from None
@@ -105,7 +106,7 @@ class Ledger:
             stored = self.study.user_attrs
         for key, value in identity.items():
             if stored["identity"].get(key) != value:
-                raise ValueError(
+                raise UserError(
                     f"study {self.name!r} was begun with {key} {stored['identity'].get(key)}, not"
                     f" {value}; choose another --study and --out, or the {key} it was begun with"
                 )

@@ -11,6 +11,7 @@ from types import FrameType
 from optuna.trial import Trial
 
 from core.devices import usable_cores, visible_gpus
+from core.errors import UserError
 from core.sweep.plan import Plan
 from core.sweep.study import Ledger
 from core.sweep.trial import TOLD_TO_LEAVE, Run, columns, has_begun, launch, read_column
@@ -123,7 +124,7 @@ class Workers:
         goal = self.plan.objective
         values = read_column(run.folder, goal.column)
         if not values:
-            raise ValueError(
+            raise UserError(
                 f"metrics.csv of trial {trial.number} has no {goal.column!r};"
                 f" choose --objective from: {', '.join(columns(run.folder))}"
             )
@@ -142,7 +143,7 @@ class Workers:
             return
         code = run.process.returncode
         if code == 2:
-            raise ValueError(run.last_line())
+            raise UserError(run.last_line())
         raise RuntimeError(
             f"the first trial ended with code {code}: {run.last_line()}; see {run.folder}/log.txt"
         )

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 from core.cli import command
+from core.errors import UserError
 
 HOME = ("localhost", "127.0.0.1", "[::1]")
 """Names by which this machine calls itself."""
@@ -59,7 +60,7 @@ def serve(
             stacklevel=2,
         )
     if max_upload_mb < 1:
-        raise ValueError(f"max_upload_mb is {max_upload_mb} but must be at least 1")
+        raise UserError(f"max_upload_mb is {max_upload_mb} but must be at least 1")
     limits = Limits(waiting=waiting, seconds=seconds, batch=batch)
     names = HOME if is_loopback(host) else None
     with build_app(run, limits, keys, max_upload_mb, device, page=page, names=names) as app:
@@ -81,7 +82,7 @@ def check_run(run: Path) -> None:
         stage.minutes * (1.0 if stage.alone else 0.5)  # two go on side by side
         for stage in stages(run, "cpu", smoke=False)
     )
-    raise ValueError(
+    raise UserError(
         f"{run} holds no trained models; make them with: make quickstart OUT={run} (about "
         f"{minutes:.0f} minutes on two cores), or name another folder with --run"
     )
@@ -103,7 +104,7 @@ def _check_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ValueError(
+            raise UserError(
                 f"{host}:{port} cannot be listened on ({reason}); choose another --port"
             ) from None
 

@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from core.errors import UserError
 from multimodal.demo.folders import Folders, pack, write_made
 from multimodal.demo.monitor import Monitor
 from multimodal.demo.replies import command_line
@@ -185,7 +186,7 @@ class Desk:
         if picture is None:
             return given
         if "image" in given:
-            raise ValueError("a drawing and a picture are both there; clear one of them")
+            raise UserError("a drawing and a picture are both there; clear one of them")
         path = self.folders.new() / "drawing.png"
         picture.save(path)
         return given | {"image": str(path)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.errors import UserError
 from core.files import existing_file
 
 QUIET, WHOLE = 10.0, 300.0
@@ -24,7 +25,7 @@ class Keys:
         keys = [line.strip() for line in lines]
         self._digests = [_digest(key) for key in keys if key and not key.startswith("#")]
         if not self._digests:
-            raise ValueError(f"{path} holds no key; write one a line")
+            raise UserError(f"{path} holds no key; write one a line")
 
     def has(self, key: str) -> bool:
         """Tell whether a key is one of them, in a time that does not say how nearly."""

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from core.attention_record import recorded_attention
+from core.errors import UserError
 from core.noise import normal, seeds_tensor
 from core.trajectory import Trajectory, watched
 from multimodal.unison import Unison, options_for, stage_seeds
@@ -50,7 +51,7 @@ def wish(unison: Unison, modality: str, text: str, seed: int) -> Float[Tensor, "
     observed = unison.embed({"text": [text]}) if text else {}
     completed = unison.complete(observed, seeds=[seed])
     if modality not in completed:
-        raise ValueError(f"the prior in {unison.run} was trained without {modality}")
+        raise UserError(f"the prior in {unison.run} was trained without {modality}")
     return completed[modality]
 
 
@@ -85,7 +86,7 @@ def film(
         steps: Solver steps; by default the generator's own.
     """
     if modality not in FILMED:
-        raise ValueError(f"{modality} is not sampled in steps; choose from {', '.join(FILMED)}")
+        raise UserError(f"{modality} is not sampled in steps; choose from {', '.join(FILMED)}")
     module, options = unison.stage(modality), options_for(modality, steps=steps)
     seeds = seeds_tensor(stage_seeds([seed], modality), module.device)
     velocity = module.guided_velocity(cond, options)

@@ -9,6 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
 from multimodal.demo.uploads import read_weighed, typed
 from multimodal.folder_shards import SUFFIXES, modality_of
 from multimodal.probes import Probes, accuracies, fit
@@ -37,11 +38,11 @@ def input_signal(text: str, file: str | None) -> tuple[str, Any]:
     """Return modality and signal of what a person gave: a file, or else words."""
     if file:
         if Path(file).suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{Path(file).name} is of no known kind; choose {', '.join(SUFFIXES)}")
+            raise UserError(f"{Path(file).name} is of no known kind; choose {', '.join(SUFFIXES)}")
         modality = modality_of(Path(file))
         return modality, read_weighed(modality, Path(file), Path(file).name)
     if not text.strip():
-        raise ValueError("nothing is given; type words or choose a file")
+        raise UserError("nothing is given; type words or choose a file")
     return "text", typed(text)
 
 
@@ -78,7 +79,7 @@ def _splits(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     embeddings, world = run / "embeddings", run / "world"
     for folder in (embeddings, world):
         if not folder.is_dir():
-            raise ValueError(
+            raise UserError(
                 f"{folder} is not there, and probes are fitted on training embeddings and what "
                 "they show; run the quick start's stages world and embeddings again"
             )

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from core.errors import UserError
 from multimodal.demo.service import QueueFull
 
 LOGGER = logging.getLogger("unison.demo")
@@ -54,19 +55,19 @@ class Reader:
             self._wire.send((function, args))
             if not self._wire.poll(seconds):
                 self.end()
-                raise ValueError(
+                raise UserError(
                     f"it takes longer than {seconds:g} s to read; send a shorter or smaller one"
                 )
             kind, value = pickle.loads(self._wire.recv_bytes())
         except (EOFError, OSError):
             self.end()
-            raise ValueError("it cannot be read: its decoder failed; save it again") from None
+            raise UserError("it cannot be read: its decoder failed; save it again") from None
         if kind == "made":
             return value
         if kind == "defect":
             LOGGER.error("reading a file failed: %s", value)
             value = "it is damaged in a way that its decoder does not know; save it again"
-        raise ValueError(value)
+        raise UserError(value)
 
     def end(self) -> None:
         """Kill the process."""

@@ -20,6 +20,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
 from multimodal.towers import MODALITIES
 from multimodal.unison import BATCH, Unison, batch_of_one, options_for
 from multimodal.wish import Wish
@@ -94,7 +95,7 @@ class Limits:
     def __post_init__(self):
         for name in ("waiting", "seconds", "count", "steps", "batch"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)} but must be above 0")
+                raise UserError(f"{name} is {getattr(self, name)} but must be above 0")
 
 
 class Request:
@@ -237,7 +238,7 @@ class Service:
         for name in ("count", "steps"):
             value, most = getattr(wish, name), getattr(self.limits, name)
             if value is not None and value > most:
-                raise ValueError(f"{name} is {value} but {most} is the most here; lower it")
+                raise UserError(f"{name} is {value} but {most} is the most here; lower it")
 
     def _work(self) -> None:
         while True:

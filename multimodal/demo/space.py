@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from core.errors import UserError
 from core.shards import ShardReader
 from multimodal.factors import COLOURS, MOTIONS
 from multimodal.systems import embed_all
@@ -68,7 +69,7 @@ class Space:
     def check(self, modality: str, index: int) -> Point:
         """Return the point of that name; raise if there is none."""
         if modality not in self.rows or not 0 <= index < len(self.real):
-            raise ValueError(
+            raise UserError(
                 f"{modality} {index} is no point of the map; points are named by one of "
                 f"{', '.join(self.rows)} and a number from 0 to {len(self.real) - 1}"
             )
@@ -85,7 +86,7 @@ def read_space(unison: Unison, samples: int = SAMPLES, seed: int = 0) -> Space:
     """Draw test samples of a run's world and embed them by its towers."""
     folder = unison.run / "world" / "test"
     if not folder.is_dir():
-        raise ValueError(
+        raise UserError(
             f"{folder} is not there, and the map is drawn from test samples; build the run's world "
             "again, or copy it there"
         )
@@ -147,7 +148,7 @@ def term(space: Space, text: str) -> Point | str:
     """Return what a term of a sum means: a point by its name ("image 17"), or words."""
     text = text.strip()
     if not text:
-        raise ValueError("a term of the sum is empty; type words, or the name of a point: image 17")
+        raise UserError("a term of the sum is empty; type words, or the name of a point: image 17")
     named = re.fullmatch(rf"({'|'.join(MODALITIES)}) (\d{{1,9}})", text)
     return space.check(named[1], int(named[2])) if named else text
 
@@ -176,5 +177,5 @@ def decoded(unison: Unison, modality: str, place: Float[Tensor, "E"], to: str, *
     """
     completed = unison.complete({modality: place[None]}, seeds=[seed])
     if to not in completed:
-        raise ValueError(f"the prior in {unison.run} was trained without {to}; choose another")
+        raise UserError(f"the prior in {unison.run} was trained without {to}; choose another")
     return unison.decode(to, completed[to], seeds=[seed])[0]

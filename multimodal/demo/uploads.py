@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from multimodal.demo.reading import pool
 from multimodal.media import MEDIA
 
@@ -43,7 +44,7 @@ def read_weighed(modality: str, path: Path, name: str = "") -> Any:
         return pool().run(weigh_and_read, modality, path)
     except ValueError as error:
         line = str(error).replace(str(path), called)
-        raise ValueError(line if called in line else f"{called}: {line}") from None
+        raise UserError(line if called in line else f"{called}: {line}") from None
 
 
 def weigh_and_read(modality: str, path: Path) -> Any:
@@ -51,13 +52,13 @@ def weigh_and_read(modality: str, path: Path) -> Any:
     try:
         weight = MEDIA[modality].weigh(path)
         if weight > HEAVIEST[modality]:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds {weight:,} {UNITS[modality]} but {HEAVIEST[modality]:,} are the most"
                 " here; send a smaller one"
             )
         return MEDIA[modality].read(path)
     except OSError as error:
-        raise ValueError(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def typed(text: str) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.data import ShardData
+from core.errors import UserError
 from core.members import decode_npy, decode_png, to_float
 from core.samples import Fields
 from core.shards import ShardReader
@@ -63,7 +64,7 @@ def load_views(folder: Path, count: int | None = None) -> Views:
     reader = ShardReader(folder)
     members = [f"{view}.png" for view in VIEWS]
     if count is not None and count > len(reader):
-        raise ValueError(
+        raise UserError(
             f"{folder} has {len(reader)} samples but {count} are asked for; build more with: "
             "python -m papers.polymnist_2023.shards"
         )

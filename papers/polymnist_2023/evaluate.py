@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.cli import command
+from core.errors import UserError
 from core.files import new_file
 from multimodal.metrics import (
     agreement,
@@ -48,7 +49,7 @@ def evaluate(run: Path, out: Path, data: Path | None = None, seed: int = 0) -> N
     torch.set_num_threads(1)
     folders = sorted(path.parent for path in run.glob("*/samples.npz"))
     if not folders:
-        raise ValueError(
+        raise UserError(
             f"{run} holds no */samples.npz; generate them with: "
             f"python -m papers.polymnist_2023.reproduce --out {run}"
         )

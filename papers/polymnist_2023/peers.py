@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from core.cli import command
+from core.errors import UserError
 from core.files import new_folder
 from core.members import to_bytes
 from papers.polymnist_2023.data import load_views
@@ -49,7 +50,7 @@ def peers(
     check_interpreter(python)
     budget = our_seconds(run) if seconds is None else seconds
     if budget <= 0:
-        raise ValueError(f"seconds is {budget} but a model needs some; leave it out for ours")
+        raise UserError(f"seconds is {budget} but a model needs some; leave it out for ours")
     with new_folder(out, replace=True) as folder, tempfile.TemporaryDirectory() as scratch:
         arrays = Path(scratch) / "arrays.npz"
         np.savez(arrays, **export(run / "data", n))  # pyright: ignore[reportArgumentType]
@@ -68,11 +69,11 @@ def check_interpreter(python: Path) -> None:
     """Raise unless the interpreter is there and has the package."""
     way_out = "make one with: python -m venv V && V/bin/pip install multivae, and name V/bin/python"
     if not python.is_file():
-        raise ValueError(f"{python} is no interpreter; {way_out}")
+        raise UserError(f"{python} is no interpreter; {way_out}")
     outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     line = [str(python), "-c", "import multivae.models"]
     if subprocess.run(line, env=outside, capture_output=True, check=False).returncode:
-        raise ValueError(f"{python} cannot import multivae; {way_out}")
+        raise UserError(f"{python} cannot import multivae; {way_out}")
 
 
 def our_seconds(run: Path) -> float:
@@ -81,7 +82,7 @@ def our_seconds(run: Path) -> float:
     for stage in OURS:
         path = run / stage / "done.json"
         if not path.is_file():
-            raise ValueError(
+            raise UserError(
                 f"{path} is not there, so equal compute is unknown; train our system first with: "
                 f"python -m papers.polymnist_2023.reproduce --out {run}, or name --seconds"
             )

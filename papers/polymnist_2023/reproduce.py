@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.cli import command
 from core.devices import usable_cores
+from core.errors import UserError
 from multimodal.digits import DigitSource
 from multimodal.quickstart import Runner, write_stages
 from multimodal.stages import Stage
@@ -44,7 +45,7 @@ def reproduce(
     """
     unknown = set(peers) - set(PEERS)
     if unknown:
-        raise ValueError(f"{min(unknown)} is no peer; choose from {', '.join(PEERS)}")
+        raise UserError(f"{min(unknown)} is no peer; choose from {', '.join(PEERS)}")
     out.mkdir(parents=True, exist_ok=True)
     drawn = ["--digits", digits, *(["--source", str(source)] if source else [])]
     plan = our_stages(out, drawn, smoke, seed)

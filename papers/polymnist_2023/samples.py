@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import UserError
 from core.files import existing_file, new_file
 from core.members import to_bytes, to_float
 from papers.polymnist_2023.views import VIEWS
@@ -45,7 +46,7 @@ def load_samples(path: Path) -> Samples:
         samples = {key: to_float(torch.from_numpy(arrays[key])) for key in arrays.files}
     missing = {name(g, w) for g, wanted in subsets() for w in wanted} - samples.keys()
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{path} lacks {min(missing)} and {len(missing) - 1} other directions; generate again"
         )
     return samples

@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 
 from core.cli import command
+from core.errors import UserError
 from core.members import encode_png
 from core.shards import write_shards
 from multimodal.digits import Digits, DigitSource, load_digits
@@ -39,10 +40,10 @@ class PolyConfig:
 
     def __post_init__(self):
         if self.seed < 0:
-            raise ValueError(f"seed {self.seed} is negative; choose 0 or more")
+            raise UserError(f"seed {self.seed} is negative; choose 0 or more")
         for split in SPLITS:
             if getattr(self, split) < 2:
-                raise ValueError(
+                raise UserError(
                     f"{split} is {getattr(self, split)} but a split needs 2 samples or more"
                 )
 

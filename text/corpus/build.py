@@ -10,6 +10,7 @@ from typing import Any
 
 from core.digests import Digests
 from core.engine import Engine, Local, map_in_order
+from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest
 from core.shard_writer import ShardWriter, check_absent
@@ -44,11 +45,9 @@ def build(
         facts: `source`, `licence`, `builder` of the manifests.
     """
     if splitting.val == "tail" and domains[0].weight is not None:
-        raise ValueError(
-            "the end of all characters cannot be weighed; leave out --weights or --val"
-        )
+        raise UserError("the end of all characters cannot be weighed; leave out --weights or --val")
     if splitting.max_repeats > 1 and domains[0].weight is None:
-        raise ValueError(
+        raise UserError(
             f"max_repeats is {splitting.max_repeats} but without weights nothing is repeated; add"
             " --weights"
         )

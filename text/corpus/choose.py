@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
+from core.errors import UserError
 from core.splits import SPLITS
 from text.corpus.domains import Domain
 from text.corpus.ledger import Accounts
@@ -32,9 +33,9 @@ class Splitting:
 
     def __post_init__(self):
         if not 0 < self.val_fraction < 1:
-            raise ValueError(f"val_fraction is {self.val_fraction} but must lie between 0 and 1")
+            raise UserError(f"val_fraction is {self.val_fraction} but must lie between 0 and 1")
         if self.max_repeats < 1:
-            raise ValueError(f"max_repeats is {self.max_repeats} but must be at least 1")
+            raise UserError(f"max_repeats is {self.max_repeats} but must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def chosen(
     """Yield what is written, in order, and enter into the accounts what is kept."""
     if not len(numbers):
         reasons = ", ".join(f"{n} {reason}" for reason, n in accounts.dropped.items())
-        raise ValueError(
+        raise UserError(
             f"no usable documents (dropped: {reasons or 'none'}); check the source, --field and the"
             " limits of the cleaning"
         )
@@ -103,7 +104,7 @@ def _cut(
     everything = int(spool.rows["characters"][numbers].sum())
     left = int(everything * (1 - val_fraction))
     if not 0 < left < everything:
-        raise ValueError(
+        raise UserError(
             f"{everything} characters cannot be cut at {1 - val_fraction:g} of them; add text to"
             " the source"
         )
@@ -144,7 +145,7 @@ def _dealt(
 def _in_val(rows: np.ndarray, numbers: Numbers, val_fraction: float) -> Bool[np.ndarray, " kept"]:
     """Return which documents are for validation: at least one is and one is not."""
     if len(numbers) < 2:
-        raise ValueError(
+        raise UserError(
             "only 1 usable document was found but a split by hash needs 2; cut its end off with"
             " --val tail, or choose a smaller --unit"
         )
@@ -163,7 +164,7 @@ def _mixed(
     domain, sizes = rows["domain"][numbers], rows["text"][numbers]
     for number, found in enumerate(np.bincount(domain, minlength=len(weights))):
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"domain {domains[number].name} has a weight but no document for training; leave it"
                 " out, or loosen the cleaning"
             )

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.errors import UserError
 from core.splits import content_digest
 from text.corpus.documents import Document, Layout, Part, Unread
 from text.corpus.language import check_languages, language
@@ -34,7 +35,7 @@ class Cleaning:
 
     def __post_init__(self):
         if not 1 <= self.shortest <= self.longest:
-            raise ValueError(
+            raise UserError(
                 f"shortest {self.shortest} and longest {self.longest} must be"
                 " 1 <= shortest <= longest"
             )

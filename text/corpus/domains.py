@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from core.errors import UserError
 from core.files import existing_file
 from core.storage import is_url
 
@@ -32,7 +33,7 @@ class Domain:
 
     def __post_init__(self):
         if self.weight is not None and not (self.weight > 0 and math.isfinite(self.weight)):
-            raise ValueError(
+            raise UserError(
                 f"domain {self.name} has the weight {self.weight:g} but weights must be positive;"
                 " leave the domain out or give it more"
             )
@@ -50,10 +51,10 @@ def domains(
     places: list[Place] = [source] if isinstance(source, str | Path) else list(source)
     if len(places) == 1 and Path(str(places[0])).suffix in MIXES:
         if weights is not None:
-            raise ValueError(f"{places[0]} names the weights; leave --weights out")
+            raise UserError(f"{places[0]} names the weights; leave --weights out")
         return _named(Path(places[0]))
     if weights is not None and len(weights) != len(places):
-        raise ValueError(
+        raise UserError(
             f"{len(weights)} weights were given for {len(places)} sources; give one for each"
         )
     found = tuple(
@@ -70,25 +71,23 @@ def _named(path: Path) -> tuple[Domain, ...]:
         entries = yaml.safe_load(existing_file(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())
-        raise ValueError(f"{path} is no YAML ({line}); write name: {{path: ...}}") from None
+        raise UserError(f"{path} is no YAML ({line}); write name: {{path: ...}}") from None
     if not isinstance(entries, dict) or not entries:
-        raise ValueError(f"{path} names no domains; write lines of name: {{path: ..., weight: 1}}")
+        raise UserError(f"{path} names no domains; write lines of name: {{path: ..., weight: 1}}")
     found = tuple(_entry(path, str(name), entry) for name, entry in entries.items())
     if len({domain.weight is None for domain in found}) > 1:
-        raise ValueError(
-            f"{path} gives some domains a weight but not all; give one to each or none"
-        )
+        raise UserError(f"{path} gives some domains a weight but not all; give one to each or none")
     return found
 
 
 def _entry(path: Path, name: str, entry: object) -> Domain:
     if not isinstance(entry, dict) or "path" not in entry or not set(entry) <= {"path", "weight"}:
-        raise ValueError(
+        raise UserError(
             f"{path}: domain {name} is {entry!r} but must be {{path: ..., weight: ...}}"
         )
     weight = entry.get("weight")
     if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float)):
-        raise ValueError(f"{path}: domain {name} has the weight {weight!r}; write a number")
+        raise UserError(f"{path}: domain {name} has the weight {weight!r}; write a number")
     place = str(entry["path"])
     return Domain(
         name,
@@ -107,7 +106,7 @@ def _name(place: Place) -> str:
 def _check_names(found: Sequence[Domain]) -> None:
     counts = Counter(domain.name for domain in found)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(
+        raise UserError(
             f"two sources are called {twice[0]}; name them in a .yaml file of"
             " name: {path: ..., weight: ...} and make that the source"
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from core.files import new_file
 from core.sources import find_files
 from core.storage import HOPELESS, is_url
@@ -63,7 +64,7 @@ def _listed(path: Path) -> bool:
         files = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
         return path.name in {file["filename"] for file in files}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{state} does not list the files of a data set ({error!r}); save it again with"
             " save_to_disk"
         ) from None
@@ -81,7 +82,7 @@ def _unpacked(path: Path, scratch: Path) -> Path | None:
             with new_file(plain) as partial, gzip.open(path) as packed, partial.open("wb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is no whole gzip file ({error}); pack it again") from None
+            raise UserError(f"{path} is no whole gzip file ({error}); pack it again") from None
     return plain
 
 
@@ -97,13 +98,13 @@ def _fetched(url: str, scratch: Path) -> Path:
                 relative = name[len(root) :].lstrip("/") if name != root else Path(name).name
                 _copy(system, name, folder / relative)
     except HOPELESS as error:
-        raise ValueError(f"{url} cannot be read ({_line(error)}); check address and keys") from None
+        raise UserError(f"{url} cannot be read ({_line(error)}); check address and keys") from None
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"{url} cannot be read ({_line(error)}); check address, keys and network"
         ) from error
     if not folder.exists():
-        raise ValueError(
+        raise UserError(
             f"{url} holds no {', '.join(sorted(SUFFIXES))} among its {len(names)} files; name"
             " another place"
         )

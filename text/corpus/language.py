@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
+from core.errors import UserError
+
 BEGINNING = 10_000
 """Characters that are looked at."""
 
@@ -14,10 +16,10 @@ BEGINNING = 10_000
 def check_languages(languages: Sequence[str]) -> None:
     """Raise unless the codes (ISO 639-1: en, de, ...) are known, and the package is there."""
     if not languages:
-        raise ValueError("no language is listed; name one as in --languages en de, or leave it out")
+        raise UserError("no language is listed; name one as in --languages en de, or leave it out")
     known = _known()
     if unknown := [code for code in languages if code not in known]:
-        raise ValueError(
+        raise UserError(
             f"language {unknown[0]} is not known; name some of {', '.join(sorted(known))}"
         )
 
@@ -36,7 +38,7 @@ def _identifier() -> Any:
     try:
         import py3langid
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "languages are told by py3langid; install it with: pip install 'py3langid>=0.4' (or the"
             " extra corpus)"
         ) from error

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt32
 
+from core.errors import UserError
+
 HASHES = 128
 """Numbers of a signature: the deviation of an estimated similarity is 0.044 at most."""
 RUN = 5
@@ -26,7 +28,7 @@ Signature = UInt32[np.ndarray, "hashes"]
 def check_near(threshold: float) -> None:
     """Raise unless a similarity can be a threshold, and the package is there."""
     if not 0 < threshold < 1:
-        raise ValueError(f"near is {threshold:g} but must lie between 0 and 1; 0.8 is usual")
+        raise UserError(f"near is {threshold:g} but must lie between 0 and 1; 0.8 is usual")
     _datasketch()
 
 
@@ -83,7 +85,7 @@ def _datasketch() -> Any:
     try:
         import datasketch
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "near duplicates are found by datasketch; install it with: pip install 'datasketch>=2'"
             " (or the extra corpus)"
         ) from error

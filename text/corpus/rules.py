@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+from core.errors import UserError
 from text.corpus.repetition import Runs, repeated_lines
 
 TOP = (2, 3, 4)
@@ -62,7 +63,7 @@ class Rules:
             shares = value if isinstance(value, tuple) else (value,)
             most = float("inf") if field.name in ("judged", "symbols") else 1
             if not all(0 <= share <= most for share in shares):
-                raise ValueError(
+                raise UserError(
                     f"rules.{field.name} is {value} but must lie in 0 to {most:g}; change it"
                 )
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
+
 AT_ONCE = 256
 """Rows read at a time of a row group."""
 
@@ -69,12 +71,12 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
         try:
             schema = pyarrow.ipc.read_schema(stream)
         except (pyarrow.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is no Arrow stream ({_line(error)}); save it again") from None
+            raise UserError(f"{path} is no Arrow stream ({_line(error)}); save it again") from None
         _check_columns(path, schema.names, columns)
         offset = stream.tell()
         while (kind := _next(path, pyarrow, stream)) is not None:
             if kind != "record batch":
-                raise ValueError(
+                raise UserError(
                     f"{path} holds a {kind}, which is not read here; save it without dictionaries"
                 )
             yield Batch(path, offset)
@@ -87,7 +89,7 @@ def _naming(rows: Rows) -> Iterator[None]:
     try:
         yield
     except (_pyarrow().ArrowException, OSError) as error:
-        raise ValueError(f"{rows} cannot be read ({_line(error)}); save the file again") from None
+        raise UserError(f"{rows} cannot be read ({_line(error)}); save the file again") from None
 
 
 def _next(path: Path, pyarrow: Any, stream: Any) -> str | None:
@@ -97,7 +99,7 @@ def _next(path: Path, pyarrow: Any, stream: Any) -> str | None:
     except EOFError:
         return None
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is damaged ({_line(error)}); save it again") from None
+        raise UserError(f"{path} is damaged ({_line(error)}); save it again") from None
 
 
 def _parquet(path: Path) -> Any:
@@ -107,12 +109,12 @@ def _parquet(path: Path) -> Any:
     try:
         return ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no Parquet file ({_line(error)}); save it again") from None
+        raise UserError(f"{path} is no Parquet file ({_line(error)}); save it again") from None
 
 
 def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> None:
     if missing := [column for column in columns if column not in found]:
-        raise ValueError(
+        raise UserError(
             f"{path} has no column {missing[0]!r} but {', '.join(found) or 'none'}; name one with"
             " --field or --label"
         )
@@ -133,7 +135,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.ipc
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "Parquet and Arrow are read by pyarrow; install it with: pip install 'pyarrow>=18' (or"
             " the extra corpus)"
         ) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import UserError
 from core.files import existing_file
 
 WORD = re.compile(r"\w+")
@@ -34,10 +35,10 @@ def read_terms(path: Path) -> Terms:
     try:
         lines = existing_file(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     found = [_plain(line) for line in lines if line.strip() and not line.startswith("#")]
     if not found:
-        raise ValueError(f"{path} lists no terms; write one a line, or leave it out")
+        raise UserError(f"{path} lists no terms; write one a line, or leave it out")
     return Terms(path.stem, _by_first_word(path, found))
 
 
@@ -46,7 +47,7 @@ def _by_first_word(path: Path, terms: Iterable[str]) -> dict[str, tuple[str, ...
     for term in dict.fromkeys(terms):
         first = WORD.match(term)
         if first is None:
-            raise ValueError(f"{path}: the term {term!r} must begin with a letter or digit")
+            raise UserError(f"{path}: the term {term!r} must begin with a letter or digit")
         found[first[0]] = (*found.get(first[0], ()), term)
     return found
 

@@ -10,6 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
+from core.errors import UserError
 from text.native.library import WITHOUT, lanes, library
 
 Kind = Literal["float32", "bfloat16", "int8"]
@@ -56,7 +57,7 @@ class NativeLinear(nn.Module):
     def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | None, kind: Kind):
         super().__init__()
         if weight.device.type != "cpu":
-            raise ValueError(
+            raise UserError(
                 f"the step in C++ works on a CPU but the weights lie on {weight.device.type};"
                 f" {WITHOUT}"
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from core.errors import UserError
 from core.files import new_file
 
 HERE = Path(__file__).parent
@@ -75,7 +76,7 @@ def _command() -> list[str]:
 def _build(path: Path) -> None:
     command = _command()
     if shutil.which(command[0]) is None:
-        raise ValueError(
+        raise UserError(
             f"a step in C++ needs a compiler but there is no {command[0]}; install one (Debian:"
             f" apt-get install g++), name one in CXX, or {WITHOUT}"
         )
@@ -87,7 +88,7 @@ def _build(path: Path) -> None:
         if done.returncode:
             lines = done.stderr.splitlines()
             reason = next((line for line in lines if "error" in line), "it gives no reason")
-            raise ValueError(
+            raise UserError(
                 f"{command[0]} cannot compile {SOURCE} ({reason}); name g++ 11 or clang 14 or newer"
                 f" in CXX, or {WITHOUT}"
             )

@@ -25,7 +25,8 @@ ADVANCES = """(() => { const clip = document.querySelector('#made-video-0 video'
 if (clip?.paused) clip.play().catch(() => {}); return clip?.currentTime > 0.2; })()"""
 """Whether the clip goes on; a loaded machine may leave it paused at its first frame."""
 CLIP = """(() => { const clip = document.querySelector('#made-video-0 video');
-return clip && [clip.src, clip.paused, clip.currentTime, clip.duration, clip.readyState,
+if (!clip) return document.querySelector('#made-video-0')?.outerHTML.slice(0, 2000);
+return [clip.src, clip.paused, clip.currentTime, clip.duration, clip.readyState,
   clip.networkState, clip.error?.message]; })()"""
 
 
