@@ -9,6 +9,7 @@ Source: Steele et al. 2014 (SplitMix64) for the hash; Salmon et al. 2011 for the
 
 import math
 from collections.abc import Sequence
+from zlib import crc32
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +32,15 @@ def mix(*keys: int | Int[Tensor, "*_"]) -> Int[Tensor, "*_"]:
 def seeds_tensor(seeds: Sequence[int], device: torch.device | str = "cpu") -> Int[Tensor, "B"]:
     """Return the seeds of a batch, spread over 64 bits."""
     return mix(torch.tensor(list(seeds), dtype=torch.int64)).to(device)
+
+
+def seeds_for(seeds: Int[Tensor, "B"], user: str) -> Int[Tensor, "B"]:
+    """Return the seeds of one user of a sample's randomness, such as a modality, by its name.
+
+    Two users that draw from the same stream with the same seeds draw the same numbers: an image and
+    a video tower would turn and slant a sample's picture and clip alike, which links the two.
+    """
+    return mix(seeds, crc32(user.encode()))
 
 
 def uniform(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.module import TrainedModule
-from core.noise import uniform
+from core.noise import seeds_for, uniform
 from core.optim import OptimConfig
 from multimodal.losses import info_nce
 from multimodal.towers import QUERIES, ModalityName, TowersConfig, build_towers
@@ -104,8 +104,13 @@ class AlignmentModule(TrainedModule):
     def embed_batch(
         self, batch: dict[str, Any], seeds: Int[Tensor, "B"] | None = None
     ) -> dict[str, Float[Tensor, "B E"]]:
-        """Return the embeddings of every modality; `seeds` (training) turns augmentation on."""
-        return {m: tower(batch[m], seeds) for m, tower in self.towers.items()}
+        """Return the embeddings of every modality; `seeds` (training) turns augmentation on.
+
+        Each modality's augmentation is independent of the others': what a sample's signals shared
+        by augmentation alone would be a shortcut from one to the other.
+        """
+        own = {m: None if seeds is None else seeds_for(seeds, m) for m in self.towers}
+        return {m: tower(batch[m], own[m]) for m, tower in self.towers.items()}
 
     def pair_losses(
         self, embeddings: dict[str, Float[Tensor, "B E"]], present: dict[str, Tensor]

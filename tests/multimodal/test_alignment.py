@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from core.noise import seeds_for, uniform
 from multimodal.alignment import AlignmentModule
 from multimodal.losses import info_nce
 from multimodal.towers import MODALITIES, TowersConfig
@@ -125,3 +126,27 @@ def test_the_towers_overfit_one_batch():
 def test_options_out_of_range_are_refused(options, line):
     with pytest.raises(ValueError, match=line):
         AlignmentModule(**options)
+
+
+def test_no_two_towers_share_a_seed_so_that_augmentation_links_no_modalities(monkeypatch):
+    module, seen = build().train(), {}
+    for name, tower in module.towers.items():
+        forward = tower.forward
+
+        def recorded(signals, seeds=None, *, name=name, forward=forward):
+            seen[name] = seeds
+            return forward(signals, seeds)
+
+        monkeypatch.setattr(tower, "forward", recorded)
+    module.embed_batch(batch(), module.seeds(batch()))
+    assert seen.keys() == set(MODALITIES)
+    assert len(torch.cat(list(seen.values())).unique()) == len(MODALITIES) * len(batch()["text"])
+
+
+def test_a_picture_and_a_clip_of_one_sample_are_turned_and_slanted_independently():
+    seeds = torch.arange(20_000)
+    image, video = (
+        uniform(seeds_for(seeds, name), (7,), stream=8) - 0.5 for name in ("image", "video")
+    )
+    correlation = (image * video).mean(0) / (image.std(0) * video.std(0))
+    assert correlation.abs().max() < 4 / len(seeds) ** 0.5
