@@ -7,9 +7,11 @@ killed loses nothing: its work is done again. A source that kills its workers is
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -78,13 +80,13 @@ def map_in_order(
     Workers run with one thread each, so that results do not depend on who does the work.
 
     Args:
-        function: At the top level of a module (or a partial of such); its UserError or OSError is
+        function: At the top level of a module (or a partial of such); an error of its own is
             raised here, after the results before it.
     """
     results: Generator[Any, None, None]
     match engine:
         case Local(workers=1):
-            results = (_attempt(function, source) for source in sources)
+            results = (_with_one_thread(function, source) for source in sources)
         case Local():
             results = _pooled(engine.workers, function, iter(sources))
         case Ray():
@@ -102,8 +104,8 @@ def map_in_order(
 class Failed:
     """In place of a result: the error that a source met, of a kind that any process can read."""
 
-    error: UserError | OSError
-    """With the number, text and file name, or the message, of that which was raised."""
+    error: Exception
+    """What was raised; of a defect with the worker's traceback as a note."""
 
 
 @dataclass(frozen=True)
@@ -133,20 +135,35 @@ def chunks(sources: Iterator[Source], size: int) -> Iterator[tuple[Source, ...]]
 
 
 def _attempt(function: Callable[[Source], Result], source: Source) -> Result | Failed:
+    try:
+        return _with_one_thread(function, source)
+    except Exception as error:
+        return Failed(_portable(error))
+
+
+def _with_one_thread(function: Callable[[Source], Result], source: Source) -> Result:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order may round otherwise
     try:
         return function(source)
-    except (UserError, OSError) as error:
-        return Failed(_plain(error))
     finally:
         torch.set_num_threads(threads)
 
 
-def _plain(error: UserError | OSError) -> UserError | OSError:
+def _portable(error: Exception) -> Exception:
+    """Return an error that another process can rebuild and that keeps what the first one knew."""
+    if isinstance(error, UserError):
+        return UserError(str(error))
     if isinstance(error, OSError) and error.errno is not None:
         return OSError(error.errno, error.strerror, error.filename)
-    return UserError(str(error))
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+        copy = copy if type(copy) is type(error) else None
+    except Exception:  # an error whose constructor wants more than its message
+        copy = None
+    copy = copy or RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note(f"in a worker:\n{''.join(traceback.format_exception(error))}")
+    return copy
 
 
 def _pooled(

@@ -1,12 +1,14 @@
 import math
 import os
 import signal
+import traceback
 
 import psutil
 import pytest
 import torch
 
 from core.engine import AHEAD, CHUNK, Local, Ray, engine_named, map_in_order
+from core.errors import UserError
 
 NUMBERS = range(300, 300 + 10 * CHUNK + 3)
 EXPECTED = [math.factorial(n) for n in NUMBERS]
@@ -79,9 +81,42 @@ def test_a_missing_file_is_named_whoever_looked_for_it(workers, tmp_path):
     assert error.value.filename == str(tmp_path / "absent")
 
 
-def test_a_defect_is_no_mistake_of_the_user():
-    with pytest.raises(TypeError):
-        list(map_in_order(Local(2), math.factorial, ["x"]))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_defect_keeps_its_type_and_the_traceback_of_who_met_it(workers):
+    with pytest.raises(TypeError) as error:
+        list(map_in_order(Local(workers), deep, ["x"]))
+    shown = "".join(traceback.format_exception(error.value))
+    assert "in deep" in shown
+    assert not isinstance(error.value, UserError)
+
+
+def deep(number: int) -> int:
+    return math.factorial(number)
+
+
+class Fussy(Exception):
+    def __init__(self, number: int, reason: str):
+        super().__init__(f"{reason} ({number})")
+
+
+def fussy(number: int) -> int:
+    raise Fussy(number, "no such number")
+
+
+def test_an_error_that_cannot_be_copied_is_still_told_with_its_traceback():
+    with pytest.raises(RuntimeError, match=r"Fussy: no such number \(3\)") as error:
+        list(map_in_order(Local(2), fussy, [3]))
+    assert "in fussy" in "".join(traceback.format_exception(error.value))
+
+
+def unkind(source: str) -> str:
+    raise UserError(f"{source} is wrong; change it")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_users_mistake_stays_the_users_whoever_met_it(workers):
+    with pytest.raises(UserError, match=r"^a is wrong; change it$"):
+        list(map_in_order(Local(workers), unkind, ["a"]))
 
 
 def test_only_some_sources_are_drawn_ahead():
