@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from core.engine import Engine, map_in_order
 from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest
+from core.outcome import CHANGED, Hints, outcome_of, parted
 from core.shard_writer import ShardWriter, check_absent
 from core.shards import ShardReader
 
@@ -66,6 +67,8 @@ def write_splits(
     dropped: Counter[str],
     val_fraction: float,
     optional: Sequence[str] = (),
+    hints: Hints | None = None,
+    strict: bool = False,
     **facts: Any,
 ) -> dict[str, Manifest]:
     """Write `out/train` and `out/val`; `out` appears whole or not at all.
@@ -75,7 +78,10 @@ def write_splits(
 
     Args:
         dropped: Counts by reason, filled while the samples are drawn; goes into both manifests.
+            Counts of inputs that are kept but changed, as `hints` tells, go into their cards.
         val_fraction: Share of samples for validation; at least one goes there and one does not.
+        hints: Reason -> what changes it (`core.outcome`).
+        strict: Raise, and write nothing, if more than a tenth of the inputs is dropped or changed.
         facts: `source`, `licence`, `builder`, `card`, `fields` of the manifests.
     """
     if not 0 < val_fraction < 1:
@@ -85,15 +91,19 @@ def write_splits(
     hashed = ((content_digest(sample, about.members), sample) for sample in samples)
     kept = distinct(hashed, lambda pair: pair[0], dropped)
     with new_folder(out) as folder:
-        return _deal(folder, kept, about, dropped, val_fraction)
+        manifests = _deal(folder, kept, about, dropped, val_fraction, hints or {})
+        if strict:
+            outcome_of(manifests, hints or {}).check(out)
+        return manifests
 
 
-def report(out: Path, manifests: Mapping[str, Manifest]) -> None:
-    """Print what was written and what was dropped."""
+def report(out: Path, manifests: Mapping[str, Manifest], hints: Hints | None = None) -> None:
+    """Print what was written and what was dropped; the last line sums it up, with ways out."""
     for split, manifest in manifests.items():
         print(f"{out / split}: {manifest.samples} samples")
     for reason, count in sorted(manifests["train"].dropped.items()):
         print(f"dropped {count}: {reason}")
+    print(outcome_of(manifests, hints or {}).line(out))
 
 
 def with_progress(items: Iterable[Any], title: str, total: int) -> Iterator[Any]:
@@ -125,6 +135,7 @@ def _deal(
     about: Manifest,
     dropped: Counter[str],
     val_fraction: float,
+    hints: Hints,
 ) -> dict[str, Manifest]:
     """Write each sample to its split, named by its number among all."""
     train, val = (ShardWriter(folder / split, about) for split in SPLITS)
@@ -134,9 +145,17 @@ def _deal(
             writer.add({"__key__": f"{number:08d}", **sample})
         written = [writer for writer in (train, val) if writer.samples]
         if len(written) != 1:
-            return {writer.folder.name: writer.finish(dropped) for writer in (train, val)}
-        manifest = written[0].finish(dropped)
+            return {w.folder.name: _finish(w, dropped, hints) for w in (train, val)}
+        manifest = _finish(written[0], dropped, hints)
     return _part(folder, written[0].folder, manifest)
+
+
+def _finish(writer: ShardWriter, counts: Counter[str], hints: Hints) -> Manifest:
+    """End a split, whose manifest tells dropped inputs from changed ones."""
+    dropped, changed = parted(counts, hints)
+    if changed:
+        writer.about = replace(writer.about, card={**writer.about.card, CHANGED: changed})
+    return writer.finish(dropped)
 
 
 def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:

@@ -3,6 +3,7 @@
 python -m image.shards --source my_pictures --out data/pictures --size 32
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,15 +13,25 @@ from PIL import Image
 
 from core.canvas import Fit
 from core.cleaning import keep, readable
-from core.cli import command
+from core.cli import command, plain_options
 from core.engine import EngineName, engine_named
 from core.errors import UserError
 from core.members import encode_png, to_bytes
+from core.outcome import FLAGS, Hint
 from core.sources import find_files
 from core.splits import Members, cleaned, report, write_splits
 from image.files import read_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+SQUARE = 1.1
+"""Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
+HINTS = {
+    "too small": Hint("a lower --min-side keeps them"),
+    "cut to the square in its middle": Hint("crop or pad them to squares before", changed=True),
+    "enlarged": Hint(
+        "a lower --size keeps their pixels, a higher --min-side drops them", changed=True
+    ),
+}
 
 
 def shards(
@@ -31,6 +42,7 @@ def shards(
     min_side: int = 16,
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    strict: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
     address: str | None = None,
@@ -48,6 +60,7 @@ def shards(
         min_side: Pictures with a shorter side, in pixels, are dropped.
         val_fraction: Share of pictures for validation, chosen by a hash of their content.
         licence: Licence of the pictures, for the manifest.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut or enlarged.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
@@ -67,31 +80,47 @@ def shards(
         required=["png"],
         dropped=dropped,
         val_fraction=val_fraction,
+        hints=HINTS,
+        strict=strict,
         source=source.name,
         licence=licence,
         builder={"command": "image.shards", **options},
         fields={"size": size},
     )
-    report(out, manifests)
+    report(out, manifests, HINTS)
 
 
 def _clean(
     files: Iterable[Path], dropped: Counter[str], *, size: int, fit: Fit, min_side: int
 ) -> Iterator[Members]:
-    large = keep(files, {"too small": lambda path: _side(path) >= min_side}, dropped)
-    return readable(
-        large, lambda path: {"png": encode_png(to_bytes(read_image(path, size, fit)))}, dropped
-    )
+    for path in files:
+        sides = _sides(path)
+        large = keep([path], {"too small": lambda _, s=sides: min(s) >= min_side}, dropped)
+        for sample in readable(large, partial(_read, size=size, fit=fit), dropped):
+            dropped.update(_changes(sides, size, fit))
+            yield sample
 
 
-def _side(path: Path) -> float:
-    """Shorter side in pixels; infinite where it cannot be told, as decoding will say why."""
+def _read(path: Path, *, size: int, fit: Fit) -> dict[str, bytes]:
+    return {"png": encode_png(to_bytes(read_image(path, size, fit)))}
+
+
+def _changes(sides: tuple[float, float], size: int, fit: Fit) -> Iterator[str]:
+    """Yield what a picture of so many pixels suffers when it becomes a square of `size`."""
+    if fit == "plain" and max(sides) > SQUARE * min(sides):
+        yield "cut to the square in its middle"
+    if min(sides) < size:
+        yield "enlarged"
+
+
+def _sides(path: Path) -> tuple[float, float]:
+    """Width and height in pixels; infinite where they cannot be told, as decoding will say why."""
     try:
         with Image.open(path) as image:
-            return float(min(image.size))
+            return float(image.width), float(image.height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return float("inf")
+        return float("inf"), float("inf")
 
 
 if __name__ == "__main__":
-    command(shards)
+    command(shards, plain_options(sys.argv[1:], flags=FLAGS))

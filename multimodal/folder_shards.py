@@ -10,7 +10,9 @@ from typing import Any
 from PIL import Image
 
 from core.engine import Engine, Local
+from core.manifest import Manifest
 from core.members import encode_clip, encode_flac, encode_png, to_bytes, to_pcm
+from core.outcome import Hint
 from core.sources import find_files
 from core.splits import Members, cleaned, write_splits
 from multimodal.media import MEDIA
@@ -31,6 +33,14 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
     "video": ("video.npy", lambda signal: encode_clip(to_bytes(signal))),
 }
 """Modality -> the member of a sample and how a signal becomes its bytes."""
+HINTS = {
+    "no partner": Hint("name them like their partners: seven.png, seven.wav, seven.txt"),
+    "second file of a modality": Hint("a sample takes one; give the others a name of their own"),
+    **{
+        f"undecodable {name}": Hint("open one of them to see why; save it again")
+        for name in MEMBERS
+    },
+}
 
 
 class Group(dict[str, Path]):
@@ -41,8 +51,14 @@ class Group(dict[str, Path]):
 
 
 def build_folder(
-    source: Path, out: Path, val_fraction: float, licence: str, engine: Engine = Local()
-) -> dict:
+    source: Path,
+    out: Path,
+    val_fraction: float,
+    licence: str,
+    engine: Engine = Local(),
+    *,
+    strict: bool = False,
+) -> dict[str, Manifest]:
     """Write train and val shards of the files below `source`, paired by folder and stem.
 
     A sample needs two modalities or more; what is left out is counted in the manifest.
@@ -58,6 +74,8 @@ def build_folder(
         optional=[member for member, _ in MEMBERS.values()],
         dropped=dropped,
         val_fraction=val_fraction,
+        hints=HINTS,
+        strict=strict,
         source=source.name,
         licence=licence,
         builder={"command": "multimodal.shards folder", "val_fraction": val_fraction},

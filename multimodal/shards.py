@@ -7,8 +7,9 @@ python -m multimodal.shards folder --source my_files --out data/mine
 import sys
 from pathlib import Path
 
-from core.cli import command, quoted_lists
+from core.cli import command, plain_options, quoted_lists
 from core.engine import EngineName
+from core.outcome import FLAGS
 from multimodal.digits import DigitSource
 from multimodal.speech import SpeechSource
 from multimodal.world import WorldConfig
@@ -61,6 +62,7 @@ def folder(
     out: Path,
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    strict: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
     address: str | None = None,
@@ -75,17 +77,20 @@ def folder(
         out: Folder to write; train and val appear in it.
         val_fraction: Share of samples for validation, chosen by a hash of their content.
         licence: Licence of the files, for the manifest.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut or resampled.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     from core.engine import engine_named
     from core.splits import report
-    from multimodal.folder_shards import build_folder
+    from multimodal.folder_shards import HINTS, build_folder
 
     runs_on = engine_named(engine, workers, address)
-    report(out, build_folder(source, out, val_fraction, licence, runs_on))
+    manifests = build_folder(source, out, val_fraction, licence, runs_on, strict=strict)
+    report(out, manifests, HINTS)
 
 
 if __name__ == "__main__":
-    command({"world": world, "folder": folder}, quoted_lists(sys.argv[1:], ["--languages"]))
+    words = plain_options(quoted_lists(sys.argv[1:], ["--languages"]), flags=FLAGS)
+    command({"world": world, "folder": folder}, words)

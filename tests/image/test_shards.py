@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from PIL import Image
@@ -49,4 +52,25 @@ def test_a_folder_without_usable_pictures_leaves_nothing(tmp_path):
     (tmp_path / "pictures" / "broken.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match=r"no usable samples \(dropped: 1 undecodable"):
         shards(tmp_path / "pictures", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_the_last_line_says_what_was_cut_enlarged_and_dropped(source, tmp_path, capsys):
+    shards(source, tmp_path / "out", size=128)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{tmp_path / 'out'}: 6 samples of 9 inputs; dropped 3: 1 duplicate (equal samples are "
+        "written once), 1 too small (a lower --min-side keeps them), 1 undecodable (open one of "
+        "them to see why, then save or convert it again); changed: 7 enlarged (a lower --size "
+        "keeps their pixels, a higher --min-side drops them), 5 cut to the square in its middle "
+        "(crop or pad them to squares before)"
+    )
+
+
+def test_strict_is_an_error_and_leaves_nothing(source, tmp_path):
+    words = [sys.executable, "-m", "image.shards", "--source", str(source), "--out", "out"]
+    done = subprocess.run(
+        [*words, "--strict"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: out is not written, as --strict allows")
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
