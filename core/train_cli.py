@@ -27,6 +27,7 @@ from core.checkpoint import (
     read_checkpoint,
 )
 from core.cli import guard, strict
+from core.configs import DEFAULTS, find_configs
 from core.cost import Cost
 from core.csv_log import CSVLog, LogFirst
 from core.data import ShardData
@@ -39,8 +40,6 @@ from core.precision import precision_for
 from core.preemption import StopOnSignal, environments, signals_given_back
 from core.saving import Saver
 from core.sharding import check_form, check_rule, register_strategies
-
-DEFAULTS = Path(__file__).resolve().parents[1] / "configs" / "defaults.yaml"
 
 
 def train(module: type[TrainedModule], data: type[ShardData], argv: list[str] | None = None) -> Any:
@@ -87,6 +86,11 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--samples", type=int, default=4, help="times to write samples")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the options; configurations that come with the package are found anywhere."""
+        words = sys.argv[1:] if args is None else args
+        self.config = parser.parse_args(list(find_configs(words)))
 
     def before_instantiate_classes(self) -> None:
         """Link what the data decides into the model, and choose a precision that this CPU has."""

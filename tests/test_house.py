@@ -26,16 +26,29 @@ def test_a_package_is_the_one_in_this_repository(package):
     assert Path(file).resolve() == ROOT / package / "__init__.py"
 
 
+def packages_of(root: Path) -> set[str]:
+    """Return the packages of a checkout, whatever else lies in it (an environment, data, runs)."""
+    tops = [path.parent for path in root.glob("*/__init__.py")]
+    below = [path.parent for top in tops for path in top.rglob("__init__.py")]
+    return {".".join(folder.relative_to(root).parts) for folder in below}
+
+
 def test_the_packages_on_disk_are_those_that_are_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    folders = [p.parent.relative_to(ROOT) for p in ROOT.glob("*/**/__init__.py")]
-    found = {".".join(f.parts) for f in folders if f.parts[0] not in {*RESEARCH, "tests"}}
-    assert (
-        found
-        == {*PACKAGES, "core.sweep", "text.corpus", "text.native", "multimodal.demo"}
-        == set(project["tool"]["setuptools"]["packages"])
-    )
+    found = {name for name in packages_of(ROOT) if name.split(".")[0] not in RESEARCH}
+    folders = {path.parent for path in (ROOT / "configs").rglob("*.yaml")}
+    configs = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert found == {*PACKAGES, "core.sweep", "text.corpus", "text.native", "multimodal.demo"}
+    assert found | configs == set(project["tool"]["setuptools"]["packages"])
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
+
+
+@pytest.mark.parametrize("beside", [".venv/lib/python3.11/site-packages", "env/lib", "build/lib"])
+def test_an_environment_in_the_checkout_holds_no_package_of_ours(beside, tmp_path):
+    for folder in ("core", f"{beside}/numpy", f"{beside}/core"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").touch()
+    assert packages_of(tmp_path) == {"core"}
 
 
 def test_torch_and_its_companions_are_pinned_to_the_releases_built_for_one_another():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.cli import command
+from core.configs import find_config
 from core.errors import UserError
 from core.files import new_file
 from core.sweep.plan import Direction, Objective, Plan, Pruner, Sampler, Search, with_dashes
@@ -65,8 +66,10 @@ def sweep(
         study: Name of the study in the database; by default that of the folder.
     """
     plan = Plan(
-        Recipe(trainer, tuple(map(str, configs)), tuple(map(with_dashes, options))),
-        read_space(space),
+        Recipe(
+            trainer, tuple(str(find_config(c)) for c in configs), tuple(map(with_dashes, options))
+        ),
+        read_space(find_config(space)),
         Objective(objective, direction, judged),
         Search(sampler, pruner, startup, seed),
         out,
