@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.sources import LONGEST_LINE, Piece, pieces
-from text.corpus.tables import Rows, rows_of
+from core.tables import Rows, rows_of
 
 Unit = Literal["line", "paragraph", "file"]
 """What a document is in plain text."""
@@ -127,12 +127,18 @@ class Records:
 
     def read(self, layout: Layout) -> Iterator[Document | Unread]:
         """Yield the documents."""
-        for text, label in self.rows.read(layout.field, layout.label):
+        for row in self.rows.read(columns_of(layout)):
+            text, label = row[layout.field], row.get(layout.label or "")
             yield _recorded(text, label, layout, repr((text, label)).encode())
 
 
 Part = Lines | Paragraphs | Whole | Records
 """Some documents of a file."""
+
+
+def columns_of(layout: Layout) -> list[str]:
+    """Return the columns of a table that are read."""
+    return [layout.field] if layout.label is None else [layout.field, layout.label]
 
 
 def parts_of(path: Path, layout: Layout) -> Iterator[Part]:
@@ -141,8 +147,7 @@ def parts_of(path: Path, layout: Layout) -> Iterator[Part]:
         case ".jsonl":
             yield from map(Lines, pieces([path], PIECE))
         case ".parquet" | ".arrow":
-            columns = [layout.field] if layout.label is None else [layout.field, layout.label]
-            yield from map(Records, rows_of(path, columns))
+            yield from map(Records, rows_of(path, columns_of(layout)))
         case _ if layout.unit == "line":
             yield from map(Lines, pieces([path], PIECE))
         case _ if layout.unit == "paragraph":

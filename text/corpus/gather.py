@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import shutil
 import zlib
 from collections import Counter
@@ -14,6 +13,7 @@ from core.errors import UserError
 from core.files import new_file
 from core.sources import find_files
 from core.storage import HOPELESS, is_url
+from core.tables import listed
 from text.corpus.domains import SUFFIXES, Place
 
 PACKED = {".txt", ".jsonl"}
@@ -32,7 +32,7 @@ def gathered(place: Place, scratch: Path, dropped: Counter[str]) -> Iterator[Pat
     """
     source = _fetched(str(place), scratch) if is_url(place) else Path(place)
     for path in find_files(source, SUFFIXES, dropped):
-        if not _listed(path):
+        if not listed(path):
             dropped["file of a cache"] += 1
             continue
         plain = _unpacked(path, scratch) if path.suffix.lower() == ".gz" else path
@@ -53,21 +53,6 @@ def _unfit(path: Path) -> str | None:
             if b"\0" in stream.read(BEGINNING):
                 return "binary file"
     return None
-
-
-def _listed(path: Path) -> bool:
-    """Tell whether a data set that Hugging Face's datasets saved names a file as its own."""
-    state = path.with_name("state.json")
-    if path.suffix.lower() != ".arrow" or not state.is_file():
-        return True
-    try:
-        files = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
-        return path.name in {file["filename"] for file in files}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{state} does not list the files of a data set ({error!r}); save it again with"
-            " save_to_disk"
-        ) from None
 
 
 def _unpacked(path: Path, scratch: Path) -> Path | None:

@@ -1,5 +1,6 @@
-"""Records of Parquet files, and of the Arrow streams that Hugging Face's datasets are saved as."""
+"""Rows of Parquet files, and of the Arrow streams that Hugging Face's datasets are saved as."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from typing import Any
 
 from core.errors import UserError
 
+Row = dict[str, Any]
+"""Column -> value."""
 AT_ONCE = 256
-"""Rows read at a time of a row group."""
+"""Rows read at a time of a row group, if they are texts; media take less."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,11 @@ class RowGroup:
     def __str__(self) -> str:
         return f"{self.path} (row group {self.number})"
 
-    def read(self, field: str, label: str | None) -> Iterator[tuple[Any, Any]]:
-        """Yield text and label of each row."""
-        columns = [field] if label is None else [field, label]
+    def read(self, columns: Sequence[str], at_once: int = AT_ONCE) -> Iterator[Row]:
+        """Yield the columns of each row."""
         with _naming(self), _parquet(self.path) as file:
-            for batch in file.iter_batches(AT_ONCE, [self.number], columns):
-                yield from _rows(batch, field, label)
+            for batch in file.iter_batches(at_once, [self.number], list(columns)):
+                yield from batch.to_pylist()
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,22 @@ class Batch:
     def __str__(self) -> str:
         return f"{self.path} (byte {self.offset})"
 
-    def read(self, field: str, label: str | None) -> Iterator[tuple[Any, Any]]:
-        """Yield text and label of each row."""
+    def read(self, columns: Sequence[str], at_once: int = AT_ONCE) -> Iterator[Row]:
+        """Yield the columns of each row."""
         pyarrow = _pyarrow()
         with _naming(self), pyarrow.memory_map(str(self.path)) as stream:
             schema = pyarrow.ipc.read_schema(stream)
             stream.seek(self.offset)
             batch = pyarrow.ipc.read_record_batch(pyarrow.ipc.read_message(stream), schema)
-            yield from _rows(batch, field, label)
+            for start in range(0, batch.num_rows, at_once):
+                yield from batch.select(list(columns)).slice(start, at_once).to_pylist()
 
 
 Rows = RowGroup | Batch
 """Some rows of a file."""
 
 
-def rows_of(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
+def rows_of(path: Path, columns: Sequence[str] = ()) -> Iterator[Rows]:
     """Cut a file of rows into parts; one without the columns is a ValueError that lists its own."""
     if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
@@ -65,14 +68,35 @@ def rows_of(path: Path, columns: Sequence[str]) -> Iterator[Rows]:
         yield from _batches(path, columns)
 
 
+def schema_of(path: Path) -> Any:
+    """Return the Arrow schema of a file of rows."""
+    if path.suffix.lower() == ".parquet":
+        with _parquet(path) as file:
+            return file.schema_arrow
+    pyarrow = _pyarrow()
+    with pyarrow.memory_map(str(path)) as stream:
+        return _schema(path, stream)
+
+
+def listed(path: Path) -> bool:
+    """Tell whether a data set that Hugging Face's datasets saved names a file as its own."""
+    state = path.with_name("state.json")
+    if path.suffix.lower() != ".arrow" or not state.is_file():
+        return True
+    try:
+        files = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
+        return path.name in {file["filename"] for file in files}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{state} does not list the files of a data set ({error!r}); save it again with"
+            " save_to_disk"
+        ) from None
+
+
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
     pyarrow = _pyarrow()
     with pyarrow.memory_map(str(path)) as stream:
-        try:
-            schema = pyarrow.ipc.read_schema(stream)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{path} is no Arrow stream ({_line(error)}); save it again") from None
-        _check_columns(path, schema.names, columns)
+        _check_columns(path, _schema(path, stream).names, columns)
         offset = stream.tell()
         while (kind := _next(path, pyarrow, stream)) is not None:
             if kind != "record batch":
@@ -81,6 +105,14 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
                 )
             yield Batch(path, offset)
             offset = stream.tell()
+
+
+def _schema(path: Path, stream: Any) -> Any:
+    pyarrow = _pyarrow()
+    try:
+        return pyarrow.ipc.read_schema(stream)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is no Arrow stream ({_line(error)}); save it again") from None
 
 
 @contextmanager
@@ -118,12 +150,6 @@ def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> 
             f"{path} has no column {missing[0]!r} but {', '.join(found) or 'none'}; name one with"
             " --field or --label"
         )
-
-
-def _rows(batch: Any, field: str, label: str | None) -> Iterator[tuple[Any, Any]]:
-    texts = batch.column(field).to_pylist()
-    labels = [None] * len(texts) if label is None else batch.column(label).to_pylist()
-    yield from zip(texts, labels, strict=True)
 
 
 def _line(error: Exception) -> str:
