@@ -10,6 +10,8 @@ from core.files import existing_file, new_file
 from core.pictures import from_pillow, opened, to_pillow
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})
+"""Of files that a builder takes for pictures; what is read is told by content."""
 
 
 def read_image(path: str | Path, size: int = 32, fit: Fit = "auto") -> Float[Tensor, "3 H W"]:
