@@ -1,7 +1,7 @@
 """Sounds: log-mel frames, a denoising transformer, a vocoder, a tower."""
 
 from audio.codec import MelCodec
-from audio.data import AudioData
+from audio.data import AudioData, link_spectra
 from audio.encoder import AudioEncoder, AudioEncoderConfig
 from audio.mel import MelConfig
 from audio.model import AudioConfig
@@ -15,4 +15,5 @@ __all__ = [
     "AudioModule",
     "MelCodec",
     "MelConfig",
+    "link_spectra",
 ]

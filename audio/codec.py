@@ -17,7 +17,8 @@ from core.errors import UserError
 class MelCodec(nn.Module):
     """Waveforms to log-mel tokens in their principal components; back by a trained vocoder.
 
-    Without one, or before it is trained, Griffin-Lim takes its place.
+    Without one, or before it is trained, Griffin-Lim takes its place. Silence fills the last token
+    up, and is cut off again.
     """
 
     positions: Int[Tensor, "T 1"]
@@ -40,10 +41,10 @@ class MelCodec(nn.Module):
             vocoder: Makes the waveforms; its weights travel with the codec and do not learn here.
         """
         super().__init__()
-        if samples % (config.hop * frames_per_token):
+        if min(samples, frames_per_token) < 1:
             raise UserError(
-                f"{samples} samples do not fill tokens of {frames_per_token} frames of "
-                f"{config.hop}; choose a hop and frames_per_token whose product divides them"
+                f"samples is {samples} and frames_per_token {frames_per_token} but both must be 1 "
+                "or more"
             )
         self.config, self.samples, self.frames_per_token = config, samples, frames_per_token
         self.log_mel, self.vocoder = LogMel(config), vocoder
@@ -51,7 +52,7 @@ class MelCodec(nn.Module):
             vocoder.requires_grad_(False)
         self.components = Components(config.mels * frames_per_token, components)
         self.channels = self.components.channels
-        tokens = samples // config.hop // frames_per_token
+        tokens = math.ceil(samples / (config.hop * frames_per_token))
         self.register_buffer("positions", torch.arange(tokens)[:, None], persistent=False)
 
     @property
@@ -79,14 +80,14 @@ class MelCodec(nn.Module):
         return mel.clamp_min(math.log(self.config.floor))
 
     def _rows(self, signal: Float[Tensor, "B S"]) -> Float[Tensor, "B T P"]:
-        mel = self.log_mel(signal)
+        mel = self.log_mel(self.log_mel.fill(signal, self.frames_per_token))
         return rearrange(mel, "B M (T p) -> B T (p M)", p=self.frames_per_token)
 
     def decode(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B S"]:
         """Return waveforms in [-1, 1]."""
         vocoder = self.vocoder
         synthesise = self.griffin_lim if vocoder is None or not vocoder.trained else vocoder
-        return synthesise(self.spectra(tokens)).clamp(-1, 1)
+        return synthesise(self.spectra(tokens))[:, : self.samples].clamp(-1, 1)
 
     def griffin_lim(self, mel: Float[Tensor, "B M F"]) -> Float[Tensor, "B S"]:
         """Return waveforms by the bands' pseudo-inverse and Griffin-Lim: the floor to beat."""

@@ -28,6 +28,8 @@ class AudioEncoderConfig:
     """The spectra that it looks at."""
     shift: float = 0.1
     """Augmentation in training: largest shift in time, as a share of the length."""
+    samples: int = 10_400
+    """Length of the sounds in training; linked from the data."""
 
 
 class AudioEncoder(nn.Module):

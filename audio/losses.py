@@ -18,6 +18,7 @@ def stft_loss(
     windows: Sequence[int] = WINDOWS,
     *,
     floor: float = 0.02,
+    rate: int = 8000,
 ) -> Float[Tensor, ""]:
     """Return spectral convergence plus log-magnitude distance, averaged over window lengths.
 
@@ -26,12 +27,13 @@ def stft_loss(
     Args:
         predicted: Waveform in [-1, 1].
         target: Waveform in [-1, 1].
-        windows: FFT lengths in samples; the hop is a quarter of each.
+        windows: FFT lengths in samples at 8 kHz; the hop is a quarter of each.
         floor: Smallest magnitude whose logarithm counts, at a window of 512 samples; other
             windows scale it by their length.
+        rate: Hz; windows last as long at any.
     """
     losses = []
-    for length in windows:
+    for length in (at_rate(window, rate) for window in windows):
         window = torch.hann_window(length, device=target.device)
         ours = stft(predicted, window, length // 4).abs()
         theirs = stft(target, window, length // 4).abs()
@@ -40,3 +42,8 @@ def stft_loss(
         logarithm = (ours.clamp_min(quiet).log() - theirs.clamp_min(quiet).log()).abs().mean()
         losses.append(convergence + logarithm)
     return torch.stack(losses).mean()
+
+
+def at_rate(window: int, rate: int) -> int:
+    """Return the FFT length, a multiple of 8, that lasts as long as another at 8 kHz."""
+    return 8 * max(1, round(window * rate / 8000 / 8))

@@ -12,12 +12,18 @@ LOUD = 0.02
 """Share of a sound's strongest frame energy below which a frame is a pause."""
 OCTAVE_COST = 0.02
 """Preference per octave for the higher pitch, against reading double periods."""
+HOP, WINDOW = 0.013, 0.064
+"""Seconds from frame to frame, and seconds that one sees."""
 SOFT = 800.0
 """Hz above which harmonics fade out of the measurement: sharp pulses fall between two lags."""
 
 
 def pitch(
-    wave: Float[Tensor, "B S"], *, rate: int = 8000, hop: int = 104, window: int = 512
+    wave: Float[Tensor, "B S"],
+    *,
+    rate: int = 8000,
+    hop: int | None = None,
+    window: int | None = None,
 ) -> Float[Tensor, "B F"]:
     """Return the fundamental frequency in Hz of each frame; NaN where no voice sounds.
 
@@ -29,11 +35,13 @@ def pitch(
     Args:
         wave: Waveform in [-1, 1].
         rate: Samples a second.
-        hop: Samples from frame to frame.
-        window: Samples a frame sees: more than three periods of the lowest voice.
+        hop: Samples from frame to frame; None is 13 ms.
+        window: Samples a frame sees; None is 64 ms, more than three periods of the lowest voice.
     """
-    pad = (window - hop) // 2
-    frames = torch.nn.functional.pad(wave, (pad, pad)).unfold(1, window, hop)
+    hop = round(HOP * rate) if hop is None else hop
+    window = round(WINDOW * rate) if window is None else window
+    before, after = (window - hop) // 2, -(-(window - hop) // 2)
+    frames = torch.nn.functional.pad(wave, (before, after)).unfold(1, window, hop)
     frames = frames - frames.mean(-1, keepdim=True)
     energy = frames.square().sum(-1)
     taper = torch.hann_window(window, device=wave.device)

@@ -13,7 +13,7 @@ class AudioConfig:
     """Length of the sound and size of the network."""
 
     samples: int = 10400
-    """Samples a sound: 1.3 s."""
+    """Samples a sound: 1.3 s at 8 kHz; linked from the data."""
     frames_per_token: int = 1
     """Spectra side by side in one token."""
     components: int | None = None

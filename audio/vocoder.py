@@ -102,7 +102,12 @@ class Vocoder(nn.Module):
         if mel.hop % config.hop or mel.hop % 2:
             raise UserError(
                 f"the vocoder's hop {config.hop} must divide the spectra's hop {mel.hop}, an even "
-                f"number; choose --model.hop={mel.hop // 4}"
+                f"number; set it to {mel.hop // 4}"
+            )
+        if config.window < config.hop or (config.window - config.hop) % 2:
+            raise UserError(
+                f"the vocoder's window {config.window} must exceed its hop {config.hop} by an even "
+                f"number of samples; set it to {mel.window // 2}"
             )
         self.config, self.log_mel = config, LogMel(mel)
         self.upsampling = mel.hop // config.hop

@@ -19,7 +19,7 @@ from core.noise import normal, uniform
 from core.optim import AdamW, OptimConfig
 
 WINDOWS = (128, 256, 512)
-"""FFT lengths of the training loss; a mel distance comes on top."""
+"""FFT lengths of the training loss at 8 kHz; a mel distance comes on top."""
 
 
 class VocoderModule(TrainedModule):
@@ -44,7 +44,7 @@ class VocoderModule(TrainedModule):
             model: Its size.
             mel: The spectra that it reads; those of the audio model that will use it.
             optim: Optimiser and schedule.
-            crop: Frames of each sound that a step trains on.
+            crop: Frames of each sound that a step trains on, at most.
             noise: Largest deviation of the noise added to standardised spectra: generated ones are
                 not perfect either.
             pitch_weight: Weight of the pitch's cross-entropy beside the spectral losses.
@@ -76,11 +76,13 @@ class VocoderModule(TrainedModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log how far resynthesised sounds lie from the originals; the loss is that of spectra."""
         batch, count = real_samples(batch)
-        real = batch["audio"]
+        rate = self.vocoder.log_mel.config.rate
+        real = self.vocoder.log_mel.fill(batch["audio"])
         target = self.vocoder.log_mel(real)
         drawn = self.vocoder(target)
-        distance, agreement = pitch_error(drawn, real, rate=self.vocoder.log_mel.config.rate)
-        mel, stft = (self.vocoder.log_mel(drawn) - target).abs().mean(), stft_loss(drawn, real)
+        distance, agreement = pitch_error(drawn, real, rate=rate)
+        mel = (self.vocoder.log_mel(drawn) - target).abs().mean()
+        stft = stft_loss(drawn, real, rate=rate)
         values = {
             "loss": stft + mel,
             "mel": mel,
@@ -99,10 +101,12 @@ class VocoderModule(TrainedModule):
         other's mistakes.
         """
         hop, rate = self.vocoder.log_mel.config.hop, self.vocoder.log_mel.config.rate
+        wave = self.vocoder.log_mel.fill(wave)
         mel = self.vocoder.log_mel(wave)
-        start = self._starts(mel, seeds)
-        true = _crop(pitch(wave, rate=rate, hop=hop // 2), 2 * start, 2 * self.crop)
-        wave, mel = _crop(wave, start * hop, self.crop * hop), _crop(mel, start, self.crop)
+        crop = min(self.crop, mel.shape[2])
+        start = self._starts(mel, seeds, crop)
+        true = _crop(pitch(wave, rate=rate, hop=hop // 2), 2 * start, 2 * crop)
+        wave, mel = _crop(wave, start * hop, crop * hop), _crop(mel, start, crop)
         noise = normal(seeds, mel.shape[1:], stream=5) * self.vocoder.std[:, None]
         amount = self.noise * uniform(seeds, (1, 1), stream=6)
         controls = self.vocoder.controls(mel + amount * noise)
@@ -111,7 +115,7 @@ class VocoderModule(TrainedModule):
         followed = torch.where(voiced, true, heard)
         drawn = self.vocoder.synthesise(mel, controls, followed, self.corrections)
         return {
-            "stft": stft_loss(drawn, wave, WINDOWS),
+            "stft": stft_loss(drawn, wave, WINDOWS, rate=rate),
             "mel": (self.vocoder.log_mel(drawn) - self.vocoder.log_mel(wave)).abs().mean(),
             "pitch": self._pitch_loss(controls.pitch_logits, true, voiced),
         }
@@ -129,19 +133,19 @@ class VocoderModule(TrainedModule):
         entropy = -(target * logits.log_softmax(-1)).sum(-1)
         return (entropy * voiced).sum() / voiced.sum().clamp_min(1)
 
-    def _starts(self, mel: Float[Tensor, "B M F"], seeds: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
+    def _starts(
+        self, mel: Float[Tensor, "B M F"], seeds: Int[Tensor, "B"], crop: int
+    ) -> Int[Tensor, "B"]:
         """Draw where each crop starts: from anywhere up to where only a quarter would sound."""
         frames = mel.shape[2]
-        if frames < self.crop:
-            raise UserError(f"crop {self.crop} is longer than a sound of {frames} frames")
         sounding = mel.amax(dim=1) > mel.amin(dim=(1, 2))[:, None] + 1
         last = (sounding * torch.arange(frames, device=mel.device)).amax(dim=1)
-        latest = (last - self.crop // 4).clamp(0, frames - self.crop)
+        latest = (last - crop // 4).clamp(0, frames - crop)
         return (uniform(seeds, stream=7) * (latest + 1)).long().minimum(latest)
 
     def write_samples(self, stem: Path, batch: dict[str, Any]) -> None:
         """Write a sound: each real one followed by its resynthesis."""
-        real = batch["audio"][:4]
+        real = self.vocoder.log_mel.fill(batch["audio"][:4])
         both = torch.stack([real, self.vocoder(self.vocoder.log_mel(real))], dim=1)
         write_audio(stem.with_suffix(".wav"), both.flatten(), self.vocoder.log_mel.config.rate)
 

@@ -4,6 +4,7 @@ The state counts batches *consumed* by the training loop, so it does not depend 
 ahead, and a run resumed in mid-epoch sees exactly the rest of it.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from core.batches import Batches, InOrder, Place, Plan, Shuffled, loader
 from core.errors import UserError
 from core.manifest import Manifest
-from core.samples import Fields, Samples, Selection, Sidecar
+from core.samples import Fields, NoSamples, Samples, Selection, Sidecar
 from core.shards import ShardReader
 from core.storage import Remote, below
 
@@ -114,25 +115,38 @@ class ShardData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the training split, from where training stands."""
-        batches = self._training(self.batch_size, self._rank, self._world)
+        batches = self._training(self._size_of_batch(), self._rank, self._world)
         return loader(batches, lambda: self._next_place(len(batches)), self.workers)
 
     def first_batches(self, count: int) -> list[dict[str, Any]]:
         """Return the first global batches of the first epoch, the same on every rank."""
-        batches = self._training(self._global_batch, rank=0, world=1)
+        batches = self._training(self._size_of_batch() * self._world, rank=0, world=1)
         return [batches.read(Place(0, i)) for i in range(min(count, len(batches)))]
 
     def _training(self, batch_size: int, rank: int, world: int) -> Batches:
         """One rank's share of the training split."""
         samples = self._open("train")
-        usable = samples.usable
-        if len(usable) < self._global_batch:
-            raise UserError(
-                f"{samples.reader.folder} has {len(usable)} usable samples but one global batch "
-                f"takes {self._global_batch}; lower the batch size or add data"
-            )
         plan = self.plan(samples, batch_size, rank, world)
         return Batches(samples, plan, self._partial_members)
+
+    def _size_of_batch(self) -> int:
+        """Return a rank's batch: what was asked for, or all samples of a smaller dataset."""
+        samples = self._open("train")
+        fitting = len(samples.usable) // self._world
+        if fitting >= self.batch_size:
+            return self.batch_size
+        if not fitting:
+            raise UserError(
+                f"{samples.reader.folder} has {len(samples.usable)} usable samples but each of "
+                f"{self._world} processes needs one; add data or use fewer"
+            )
+        warnings.warn(
+            f"{samples.reader.folder} has {len(samples.usable)} usable samples, fewer than "
+            f"--data.batch_size {self.batch_size} on each of {self._world} processes: a batch "
+            f"takes {fitting}",
+            stacklevel=2,
+        )
+        return fitting
 
     def plan(
         self, samples: Selection, batch_size: int, rank: int, world: int
@@ -142,9 +156,16 @@ class ShardData(LightningDataModule):
             samples.usable, samples.sizes, self.seed, self.window, batch_size, rank, world
         )
 
-    def val_dataloader(self) -> DataLoader:
-        """Batches of the validation split in order, each sample once."""
-        samples = self._open("val")
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Batches of the validation split in order, each sample once; none where it has none.
+
+        A modality that few samples have may be missing from a small split.
+        """
+        try:
+            samples = self._open("val")
+        except NoSamples as missing:
+            warnings.warn(f"{missing}; nothing is validated", stacklevel=2)
+            return []
         plan = InOrder(samples.usable, self.batch_size, self._rank, self._world)
         batches = Batches(samples, plan, self._partial_members)
         return loader(batches, lambda: Place(0, 0), self.workers)

@@ -1,6 +1,9 @@
 """Planes of pixels as square patches, one token each."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -18,7 +21,8 @@ class Patches(nn.Module):
     what is common to all pixels of a patch (the background) still comes first, but no longer drowns
     the strokes. Leaving out the last components makes a token narrower than the network, which can
     then predict velocities; with all of them the round trip is exact. Before `fit` the basis are
-    the pixels themselves. Positions are (y, x).
+    the pixels themselves. Positions are (y, x). Where patches reach beyond the plane its last
+    pixels are repeated, and cut off again.
     """
 
     positions: Int[Tensor, "T 2"]
@@ -29,14 +33,15 @@ class Patches(nn.Module):
 
     def __init__(self, size: int, patch: int, components: int | None = None):
         super().__init__()
-        if size < 1 or patch < 1 or size % patch:
-            raise UserError(f"patch {patch} does not divide the side of {size} pixels")
+        if size < 1 or patch < 1:
+            raise UserError(f"patch {patch} and the side of {size} pixels must be 1 or more")
         pixels = 3 * patch**2
         channels = pixels if components is None else components
         if not 1 <= channels <= pixels:
             raise UserError(f"components is {components} but a patch has 1 to {pixels} of them")
         self.size, self.patch, self.channels = size, patch, channels
-        side = torch.arange(size // patch)
+        self.side = math.ceil(size / patch)
+        side = torch.arange(self.side)
         self.register_buffer("positions", torch.cartesian_prod(side, side), persistent=False)
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("basis", torch.eye(pixels)[:, :channels].clone())
@@ -67,13 +72,15 @@ class Patches(nn.Module):
 
     def decode(self, tokens: Float[Tensor, "B T C"]) -> Float[Tensor, "B 3 H W"]:
         """Return planes, clipped to [-1, 1]."""
-        p, side = self.patch, self.size // self.patch
+        p, side = self.patch, self.side
         rows = (tokens * self.scale) @ self.basis.T + self.mean
         planes = rearrange(
             rows, "B (h w) (three p q) -> B three (h p) (w q)", h=side, w=side, p=p, q=p
         )
-        return planes.clamp(-1, 1)
+        return planes[..., : self.size, : self.size].clamp(-1, 1)
 
     def _cut(self, planes: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B T P"]:
-        p = self.patch
+        p, missing = self.patch, self.side * self.patch - self.size
+        if missing:
+            planes = F.pad(planes, (0, missing, 0, missing), mode="replicate")
         return rearrange(planes, "B three (h p) (w q) -> B (h w) (three p q)", p=p, q=p)

@@ -21,6 +21,10 @@ Columns = dict[str, Tensor | list[str]]
 """The same fields of many samples."""
 
 
+class NoSamples(UserError):
+    """A dataset none of whose samples has what is asked for."""
+
+
 @dataclass(frozen=True)
 class Sidecar:
     """Embeddings written beside a dataset, with the same keys in the same order."""
@@ -106,7 +110,7 @@ class Samples:
         held = np.array([self.reader.has(member) for member in self.members])
         usable = np.flatnonzero(held.any(0) if partial else held.all(0))
         if not len(usable):
-            raise UserError(
+            raise NoSamples(
                 f"{self.reader.folder} has no samples with {', '.join(self.members)}; "
                 f"its members are {', '.join(self.reader.manifest.members)}"
             )

@@ -1,10 +1,12 @@
 """Pictures from shards."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from core.data import ShardData
 from core.members import decode_png
 from core.samples import Fields
+from core.signal_sizes import open_training, picture_side, set_from_data
+from image.model import ImageConfig
 
 
 class ImageData(ShardData):
@@ -12,6 +14,16 @@ class ImageData(ShardData):
 
     members: ClassVar = {"image": "png"}
     embedding: ClassVar = "image.npy"
+
+    @classmethod
+    def link(cls, config: Any) -> None:
+        """Set the model's side of a picture to that of the data."""
+        super().link(config)
+        reader = open_training(config)
+        side = picture_side(reader)
+        if side is not None:
+            told = f"the pictures in {reader.folder} have a side of"
+            set_from_data(config.model.model, ImageConfig(), told, size=side)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode a picture."""

@@ -21,6 +21,8 @@ class ImageEncoderConfig:
     """Channels of the first stage; the second and third double them."""
     shift: float = 0.06
     """Augmentation in training: largest shift, as a share of the side."""
+    size: int = 32
+    """Pixels a side of the pictures in training; linked from the data."""
 
 
 class ImageEncoder(nn.Module):

@@ -70,7 +70,7 @@ def _write_parts(folder: Path, module: ImageModule) -> int:
 
     model, net = module.hparams["model"], module.net.config
     transformer = UnisonImageTransformer(
-        side=model.size // model.patch,
+        side=module.codec.side,
         channels=module.codec.channels,
         width=net.width,
         depth=net.depth,

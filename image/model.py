@@ -12,7 +12,7 @@ class ImageConfig:
     """Size of the picture and of the network."""
 
     size: int = 32
-    """Pixels a side."""
+    """Pixels a side; linked from the data."""
     patch: int = 8
     """Pixels a side of one token."""
     components: int | None = 64
@@ -21,8 +21,8 @@ class ImageConfig:
     """The transformer."""
 
     def __post_init__(self):
-        if self.size < 1 or self.patch < 1 or self.size % self.patch:
-            raise UserError(f"patch {self.patch} must divide the image size {self.size}")
+        if self.size < 1 or self.patch < 1:
+            raise UserError(f"size {self.size} and patch {self.patch} must be 1 pixel or more")
 
 
 def build(config: ImageConfig, cond_dim: int) -> tuple[PatchCodec, Denoiser]:

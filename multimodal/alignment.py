@@ -18,6 +18,8 @@ INITIAL_SCALE = 1 / 0.07
 """Inverse temperature at the start, as in CLIP."""
 
 
+NOTHING = "nothing"
+"""Stands in for a text that a sample lacks; its embedding is not used."""
 FITTING = 16
 """Batches that towers may look at before training."""
 
@@ -69,24 +71,27 @@ class AlignmentModule(TrainedModule):
         for modality, tower in self.towers.items():
             fit = getattr(tower, "fit", None)
             if fit is not None:
-                fit([signal for batch in batches for signal in batch[modality]])
+                fit([signal for batch in batches for signal in _held(batch, modality)])
         self.fitted.fill_(True)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the weighted mean of the pairs' losses."""
         embeddings = self.embed_batch(self._with_queries(batch), self.seeds(batch))
-        losses = self.pair_losses(*self._gather(embeddings, batch["present"]))
+        there = {m: batch["present"][m] for m in self.towers}
+        embeddings, there = self._gather(embeddings, there)
+        losses = self.pair_losses(embeddings, there)
         self.log_dict({f"train/{'-'.join(p)}": v for p, v in losses.items()})
         weights = [self.motion_weight if p == ("text", "video") else 1.0 for p in losses]
         weighted = [w * v for w, v in zip(weights, losses.values(), strict=True)]
-        loss = torch.stack(weighted).sum() / sum(weights)
+        loss = torch.stack([*weighted, *self._unpaired(embeddings, losses)]).sum()
+        loss = loss / (sum(weights) or 1.0)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log each pair's loss and its top-1 retrieval on complete signals."""
         # What only pads is left out as absent: every rank must gather as many rows.
-        there = {m: present & batch["mask"] for m, present in batch["present"].items()}
+        there = {m: batch["present"][m] & batch["mask"] for m in self.towers}
         embeddings, present = self._gather(self.embed_batch(batch), there)
         losses = self.pair_losses(embeddings, present)
         for (a, b), loss in losses.items():
@@ -95,7 +100,9 @@ class AlignmentModule(TrainedModule):
             hits = (nearest == torch.arange(len(nearest))).float().mean()
             self.log(f"val/{a}-{b}", loss, batch_size=len(nearest))
             self.log(f"val/{a}-{b}/top1", hits, batch_size=len(nearest))
-        self.log("val/loss", sum(losses.values()) / len(losses), prog_bar=True, batch_size=1)
+        if losses:  # a small split may hold no pair twice
+            mean = sum(losses.values()) / len(losses)
+            self.log("val/loss", mean, prog_bar=True, batch_size=1)
 
     def embed(self, modality: str, signal: Any) -> Float[Tensor, "B E"]:
         """Return unit embeddings of a batch of signals of one modality."""
@@ -110,7 +117,32 @@ class AlignmentModule(TrainedModule):
         by augmentation alone would be a shortcut from one to the other.
         """
         own = {m: None if seeds is None else seeds_for(seeds, m) for m in self.towers}
-        return {m: tower(batch[m], own[m]) for m, tower in self.towers.items()}
+        return {m: self._embed_present(batch, m, own[m]) for m in self.towers}
+
+    def _embed_present(
+        self, batch: dict[str, Any], modality: str, seeds: Int[Tensor, "B"] | None
+    ) -> Float[Tensor, "B E"]:
+        """Return a modality's embeddings; those of samples that lack it are zero.
+
+        A tower that no sample has a signal for sees one row all the same, without any effect: on
+        several ranks every parameter needs a gradient.
+        """
+        tower, has = self.towers[modality], batch["present"][modality]
+        if has.all():
+            return tower(batch[modality], seeds)
+        width = self.hparams["towers"].embedding
+        rows = torch.zeros(len(has), width, device=self.device)
+        if modality not in batch:  # not one sample of the whole split has it
+            return rows
+        places = has.nonzero().flatten() if has.any() else torch.zeros(1, dtype=torch.long)
+        signals = batch[modality]
+        if isinstance(signals, list):
+            signals = [signals[i] or NOTHING for i in places.tolist()]
+        else:
+            signals = signals[places.to(signals.device)]
+        embedded = tower(signals, None if seeds is None else seeds[places.to(seeds.device)])
+        kept = has.to(embedded.device)[places.to(embedded.device), None]
+        return rows.to(embedded).index_put((places.to(rows.device),), embedded * kept)
 
     def pair_losses(
         self, embeddings: dict[str, Float[Tensor, "B E"]], present: dict[str, Tensor]
@@ -125,6 +157,14 @@ class AlignmentModule(TrainedModule):
                 losses[pair] = info_nce(embeddings[a][both], embeddings[b][both], scale)
         return losses
 
+    def _unpaired(
+        self, embeddings: dict[str, Float[Tensor, "B E"]], losses: dict[tuple[str, str], Tensor]
+    ) -> list[Float[Tensor, ""]]:
+        """Return nothing that counts for pairs that a batch lacks: every tower takes its part."""
+        if len(losses) == len(self.pairs):
+            return []
+        return [0.0 * rows.sum() for rows in embeddings.values()] + [0.0 * self.log_scale.sum()]
+
     def _gather(self, *batches: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Concatenate rows over ranks, with gradients: each rank's negatives serve all."""
         trainer = getattr(self, "_trainer", None)  # there is none where only losses are wanted
@@ -138,15 +178,24 @@ class AlignmentModule(TrainedModule):
         return [{name: joined(x) for name, x in batch.items()} for batch in batches]
 
     def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Replace some samples' complete text or sound by their partial query."""
+        """Replace some samples' complete text or sound by their partial query, if they have one."""
         batch = dict(batch)
         if not self.queries:
             return batch
         draws = uniform(self.seeds(batch), (len(self.queries),), stream=4) < self.partial
         for use, (modality, field) in zip(draws.T, self.queries.items(), strict=True):
+            if field not in batch or modality not in batch:
+                continue
+            use = use & batch["present"].get(field, torch.ones_like(use))
             full, query = batch[modality], batch[field]
             if isinstance(full, list):
                 batch[modality] = [q if u else f for f, q, u in zip(full, query, use, strict=True)]
             else:
                 batch[modality] = torch.where(use[:, None], query, full)
         return batch
+
+
+def _held(batch: dict[str, Any], modality: str) -> list[Any]:
+    """Return a batch's signals of a modality, without those that samples lack."""
+    signals, present = batch.get(modality, []), batch["present"][modality].tolist()
+    return [signal for signal, has in zip(signals, present, strict=False) if has]

@@ -61,12 +61,17 @@ def stack_slots(
 ) -> tuple[Float[Tensor, "B N E"], Bool[Tensor, "B N"]]:
     """Return the tokens of a batch and which of them the samples have.
 
-    A query's token holds what is said in full or the partial query, in every other epoch.
+    A query's token holds what is said in full or the partial query, in every other epoch. A small
+    split may lack an embedding altogether.
     """
     rows, present = dict(batch), dict(batch["present"])
+    for slot in tokens.slots:
+        if slot not in rows:
+            like = next(batch[name] for name in tokens.slots if name in batch)
+            rows[slot], present[slot] = torch.zeros_like(like), torch.zeros_like(batch["index"]) > 0
     for i, (modality, slot) in enumerate(tokens.queries.items()):
         partial = present[slot] & ((batch["index"] + batch["epoch"] + i) % 2 == 0)
-        rows[slot] = torch.where(partial[:, None], batch[slot], batch[modality])
+        rows[slot] = torch.where(partial[:, None], rows[slot], rows[modality])
         present[slot] = partial | present[modality]
     stacked = torch.stack([rows[slot] for slot in tokens.slots], dim=1)
     return stacked, torch.stack([present[slot] for slot in tokens.slots], dim=1)

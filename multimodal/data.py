@@ -1,5 +1,6 @@
 """Paired samples of all modalities from shards, and their embeddings."""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -7,6 +8,8 @@ import torch
 from core.data import ShardData
 from core.members import decode_clip, decode_flac, decode_npy, decode_png, fit_length
 from core.samples import Fields
+from core.signal_sizes import Sound, open_training, sound_of
+from multimodal.towers import link_tokens, link_towers
 
 
 class PairedData(ShardData):
@@ -27,17 +30,30 @@ class PairedData(ShardData):
     }
     partial: ClassVar = True
 
-    def __init__(self, root: str, rate: int = 8000, seconds: float = 1.3, **kwargs: Any):
+    def __init__(
+        self, root: str, rate: int | None = None, seconds: float | None = None, **kwargs: Any
+    ):
         """Take shards at `root`.
 
         Args:
             root: Folder that holds a folder of shards for each split.
-            rate: Hz that the shards must have.
-            seconds: Length of every sound.
+            rate: Hz that the shards must have; None takes theirs.
+            seconds: Length of every sound; None takes that of the shards.
             **kwargs: As for `ShardData`.
         """
         super().__init__(root, **kwargs)
-        self.rate, self.length = rate, round(rate * seconds)
+        self.asked = (rate, seconds)
+
+    @classmethod
+    def link(cls, config: Any) -> None:
+        """Set which towers there are, and the sizes of their signals."""
+        super().link(config)
+        link_towers(config.model.towers, open_training(config), cls.members, config.data)
+
+    @cached_property
+    def sound(self) -> Sound:
+        """Rate and length of every sound."""
+        return sound_of(self.root, self.splits["train"], self.remote, *self.asked)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode the members that a sample has."""
@@ -52,7 +68,7 @@ class PairedData(ShardData):
             case [*_, "txt"]:
                 return data.decode("utf-8")
             case [*_, "flac"]:
-                return fit_length(decode_flac(data, self.rate), self.length)
+                return fit_length(decode_flac(data, self.sound.rate), self.sound.length)
             case [*_, "png"]:
                 return decode_png(data)
             case _:
@@ -74,6 +90,12 @@ class EmbeddedData(ShardData):
         "query_audio": "query.audio.npy",
     }
     partial: ClassVar = True
+
+    @classmethod
+    def link(cls, config: Any) -> None:
+        """Set the width of the embeddings, and which of them the prior models."""
+        super().link(config)
+        link_tokens(config.model.tokens, open_training(config), cls.members)
 
     def decode(self, members: dict[str, bytes]) -> Fields:
         """Decode the embeddings that a sample has."""

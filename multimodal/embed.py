@@ -64,10 +64,20 @@ def _samples(
     module: AlignmentModule, source: Path, split: str, batch_size: int, reader: ShardReader
 ) -> Iterator[dict[str, bytes | str]]:
     """Yield the embeddings of each sample, in the order of the dataset."""
-    data = PairedData(str(source), train=split, val=split, batch_size=batch_size, cache=False)
+    audio = module.hparams["towers"].audio
+    data = PairedData(
+        str(source),
+        rate=audio.mel.rate,
+        seconds=audio.samples / audio.mel.rate,
+        train=split,
+        val=split,
+        batch_size=batch_size,
+        cache=False,
+    )
     keys = reader.index["key"]
+    fields = [f for f in EmbeddedData.members if TOWER_OF.get(f, f) in module.towers]
     for batch in data.val_dataloader():
-        rows = {f: embed_field(module, f, batch[f]) for f in EmbeddedData.members if f in batch}
+        rows = {f: embed_field(module, f, batch[f]) for f in fields if f in batch}
         for i, index in enumerate(batch["index"].tolist()):
             if batch["mask"][i]:
                 held = {

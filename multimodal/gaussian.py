@@ -44,6 +44,17 @@ def through(
     return torch.where(apart, linked, covariance)
 
 
+def nearest_covariance(moments: Float[Tensor, "M M"]) -> Float[Tensor, "M M"]:
+    """Return the nearest covariance: moments of pairs over different samples may be none.
+
+    Source: Higham 2002, theorem 3.2 without the unit diagonal: negative eigenvalues become zero.
+    """
+    values, vectors = torch.linalg.eigh(moments.double().cpu())
+    if values[0] >= 0:
+        return moments
+    return ((vectors * values.clamp_min(0)) @ vectors.T).to(moments)
+
+
 @dataclass(frozen=True)
 class Linear:
     """A Gaussian of some entries given others: mean `x @ gain`, covariance `spread`."""

@@ -54,18 +54,20 @@ def generate(
     """
     check_out(Path(out), overwrite)
     from multimodal.media import check_modalities
-    from multimodal.unison import Unison, read
+    from multimodal.unison import Unison
 
     check_modalities(to)
     paths = {"text": text, "image": image, "audio": audio, "video": video}
-    given = {name: read(name, value) for name, value in paths.items() if value is not None}
+    inputs = {name: value for name, value in paths.items() if value is not None}
+    unison = Unison(run, device)
+    unison.check_there(inputs, to)
+    given = {name: unison.read(name, value) for name, value in inputs.items()}
     settings = {"count": count, "seed": seed, "guidance": guidance, "steps": steps}
     settings |= {"first_frame": first_frame}
-    made = Unison(run, device).generate(**given, to=to, **settings)
+    made = unison.generate(**given, to=to, **settings)
     samples = {str(seed + i): {name: made[name][i] for name in to} for i in range(count)}
     with new_folder(out, replace=overwrite) as folder:
-        write_samples(folder, given, samples)
-        inputs = {name: value for name, value in paths.items() if value is not None}
+        write_samples(folder, given, samples, unison.rate if "audio" in to else None)
         record = {"run": run, "inputs": inputs, "to": to, **settings}
         (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{out}: {count} x {', '.join(to)}; all on {Path(out) / 'contact.png'}")
@@ -89,15 +91,19 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def write_samples(
-    folder: Path, given: Mapping[str, Any], samples: Mapping[str, Mapping[str, Any]]
+    folder: Path,
+    given: Mapping[str, Any],
+    samples: Mapping[str, Mapping[str, Any]],
+    rate: int | None = None,
 ) -> None:
-    """Write a file a signal, named by its seed, and the contact sheet."""
+    """Write a file a signal, named by its seed, and the contact sheet; sounds at that rate, Hz."""
     from multimodal.contact import write_contact_sheet
     from multimodal.media import MEDIA
 
     for name, signals in samples.items():
         for modality, signal in signals.items():
-            MEDIA[modality].write(folder / f"{name}{MEDIA[modality].suffix}", signal)
+            more = {"rate": rate} if modality == "audio" and rate else {}
+            MEDIA[modality].write(folder / f"{name}{MEDIA[modality].suffix}", signal, **more)
     write_contact_sheet(folder / "contact.png", given, samples)
 
 

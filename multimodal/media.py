@@ -18,10 +18,11 @@ class Medium:
 
     suffix: str
     """Of the files that are written."""
-    read: Callable[[str | Path], Any]
-    """A user's file, of any of the kinds that the modality knows, to one signal."""
-    write: Callable[[Path, Any], None]
-    """A path and one signal."""
+    read: Callable[..., Any]
+    """A user's file, of any of the kinds that the modality knows, to one signal; options are its
+    size (`Unison.sizes`)."""
+    write: Callable[..., None]
+    """A path and one signal; of sounds their rate, too."""
     weigh: Callable[[str | Path], int]
     """What reading a user's file would have to decode: pixels, samples or bytes."""
 

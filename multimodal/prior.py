@@ -27,7 +27,14 @@ from core.noise import mix, normal, seeds_tensor, uniform
 from core.optim import OptimConfig
 from core.sampling import FlowOptions, solve
 from multimodal.casts import PriorTraining, draw_cast, mix_tuples, stack_slots
-from multimodal.gaussian import Evidence, condition, sample, second_moments, through
+from multimodal.gaussian import (
+    Evidence,
+    condition,
+    nearest_covariance,
+    sample,
+    second_moments,
+    through,
+)
 from multimodal.towers import TokensConfig
 
 SAMPLING = FlowOptions(steps=20, guidance=1.0, solver="heun", shift=3.0)
@@ -112,6 +119,8 @@ class PriorModule(TrainedModule):
         moments = second_moments(self._standardise(rows), present)
         if self.plan is not None:
             moments = through(moments, present, self.plan)
+        if not present[:, self.known].all():
+            moments = nearest_covariance(moments)
         self.covariance.copy_(moments)
         self.fitted.fill_(True)
 

@@ -5,14 +5,17 @@ in each of the two structures below.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 
-from audio import AudioEncoder, AudioEncoderConfig, AudioModule
+from audio import AudioEncoder, AudioEncoderConfig, AudioModule, link_spectra
 from core.errors import UserError
 from core.module import TrainedModule
+from core.shards import ShardReader
+from core.signal_sizes import clip_size, picture_side, sound_asked_for, sound_size
 from image import ImageEncoder, ImageEncoderConfig, ImageModule
 from text import TextEncoder, TextEncoderConfig, TextModule
 from video import VideoEncoder, VideoEncoderConfig, VideoModule
@@ -60,6 +63,31 @@ class TokensConfig:
         return {m: self.queries.get(m, m) for m in self.modalities}
 
 
+def link_tokens(tokens: Any, reader: ShardReader, members: Mapping[str, str]) -> None:
+    """Set a configuration of tokens to the embeddings that a dataset holds.
+
+    A prior needs the plan in most of its samples: without a modality that has it, all tokens are
+    sampled at once.
+
+    Args:
+        tokens: Parsed options of a `TokensConfig`; what differs from the defaults stays.
+        reader: The embeddings.
+        members: Field -> the member that holds its embeddings.
+    """
+    default = TokensConfig()
+    if tuple(tokens.modalities) != default.modalities:
+        return
+    counts = {field: int(reader.has(member).sum()) for field, member in members.items()}
+    held = paired(reader, members)
+    tokens.modalities = tuple(held)
+    if dict(tokens.queries) == default.queries:
+        tokens.queries = {m: q for m, q in default.queries.items() if m in held and counts[q]}
+    plan = default.plan
+    assert plan is not None
+    if tokens.plan == plan and (plan not in held or 2 * counts[plan] < len(reader)):
+        tokens.plan = None
+
+
 GENERATORS: dict[str, type[TrainedModule]] = {
     "text": TextModule,
     "image": ImageModule,
@@ -90,6 +118,53 @@ class TowersConfig:
     def __post_init__(self):
         if self.embedding < 2:
             raise UserError(f"embedding is {self.embedding} but a sphere needs at least 2")
+
+
+def link_towers(towers: Any, reader: ShardReader, members: Mapping[str, str], data: Any) -> None:
+    """Set a configuration of towers to the modalities of a dataset, and to their signals' sizes.
+
+    Args:
+        towers: Parsed options of a `TowersConfig`.
+        reader: The dataset.
+        members: Modality -> the member that holds its signals.
+        data: Parsed options of the data, whose `rate` and `seconds` are set too.
+    """
+    held = paired(reader, members)
+    if dict(towers.kinds) == TowersConfig().kinds:
+        towers.kinds = {m: m for m in held}
+    side = picture_side(reader, members["image"])
+    if side is not None:
+        towers.image.size = side
+    clip = clip_size(reader, members["video"])
+    if clip is not None:
+        towers.video.frames, towers.video.size = clip
+    found = sound_size(reader, members["audio"])
+    if found is not None:
+        sound = sound_asked_for(found, data.rate, data.seconds)
+        data.rate, data.seconds = sound.rate, sound.length / sound.rate
+        towers.audio.samples = sound.length
+        link_spectra(towers.audio.mel, sound.rate, f"the sounds in {reader.folder} have")
+
+
+def paired(reader: ShardReader, members: Mapping[str, str]) -> list[str]:
+    """Return the modalities that two samples or more have beside another modality.
+
+    Raises:
+        UserError: if there are no two such modalities.
+    """
+    has = {m: reader.has(members[m]) for m in MODALITIES}
+    held = [
+        m
+        for m in MODALITIES
+        if any((has[m] & has[other]).sum() > 1 for other in MODALITIES if other != m)
+    ]
+    if held:
+        return held
+    counts = ", ".join(f"{m} in {count}" for m, h in has.items() if (count := h.sum()))
+    raise UserError(
+        f"{reader.folder} has no two modalities that two samples share ({counts or 'no signals'} "
+        f"of {len(reader)}); pair files by name: python -m multimodal.shards folder"
+    )
 
 
 ENCODERS: dict[str, type[nn.Module]] = {

@@ -59,7 +59,7 @@ class Tuples:
 def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
     """Read the samples at `positions` (all without it) of one split's folder."""
     reader = ShardReader(folder)
-    decode = PairedData(str(folder.parent)).decode
+    decode = PairedData(str(folder.parent), train=folder.name).decode
     members = [PairedData.members[modality] for modality in MODALITIES]
     for member in (*members, "json"):
         if member not in reader.manifest.members:

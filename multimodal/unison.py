@@ -14,6 +14,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
+from core.canvas import resize
 from core.checkpoint import load_module
 from core.devices import pick_device
 from core.errors import UserError
@@ -91,14 +92,55 @@ class Unison:
         signals = {"text": text, "image": image, "audio": audio, "video": video}
         given = {name: value for name, value in signals.items() if value is not None}
         wish = Wish(given, to, count, seed, guidance, steps, first_frame)
+        self.check_there(given, to)
         options = {name: options_for(name, guidance, steps) for name in to}
         _warn_of_unused(options, steps)
-        signals = {name: read(name, value) for name, value in given.items()}
+        signals = {name: self.read(name, value) for name, value in given.items()}
         observed = self.embed({name: batch_of_one(x) for name, x in signals.items()})
         frame = signals.get("image") if first_frame else None
         batches = [wish.seeds[i : i + BATCH] for i in range(0, count, BATCH)]
         parts = [self._generate(observed, options, b, first_frame, frame) for b in batches]
         return {name: _join([part[name] for part in parts]) for name in to}
+
+    def check_there(self, given: Collection[str], to: Collection[str]) -> None:
+        """Raise unless the run has towers for what is given and models for what is asked for."""
+        there = [name for name in GENERATORS if self._checkpoint(name).exists()]
+        for name in to:
+            if name not in there:
+                raise UserError(
+                    f"the run {self.run} has no {name} model, only {', '.join(there) or 'none'}; "
+                    f"leave {name} out, or train one with: python -m {name}.train --out "
+                    f"{self.run / name}"
+                )
+        towers = self.stage("alignment").towers if given else {}
+        for name in given:
+            if name not in towers:
+                raise UserError(
+                    f"the run {self.run} has no tower for {name}, only for {', '.join(towers)}; "
+                    f"leave {name} out, or train towers on samples that have it"
+                )
+
+    def read(self, modality: str, value: Any) -> Any:
+        """Return a signal as it is, or read it from a file at the size that the towers know."""
+        if not isinstance(value, str | Path):
+            return value
+        return MEDIA[modality].read(value, **self.sizes[modality])
+
+    @property
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Modality -> what reading a file of it takes: sizes of the signals in training."""
+        towers = self.stage("alignment").hparams["towers"]
+        return {
+            "text": {},
+            "image": {"size": towers.image.size},
+            "audio": {"rate": towers.audio.mel.rate, "samples": towers.audio.samples},
+            "video": {"size": towers.video.size, "frames": towers.video.frames},
+        }
+
+    @property
+    def rate(self) -> int:
+        """Hz of the sounds that this run makes."""
+        return self.stage("audio").codec.config.rate
 
     @torch.no_grad()
     def embed(self, signals: Mapping[str, Any]) -> dict[str, Float[Tensor, "B E"]]:
@@ -141,9 +183,7 @@ class Unison:
     def stage(self, name: str) -> Any:
         """Return the module of a stage, in eval mode with its averaged weights."""
         if name not in self._stages:
-            module = load_module(
-                self.replace.get(name, self.run / name) / "last.ckpt", STAGES[name]
-            )
+            module = load_module(self._checkpoint(name), STAGES[name])
             if name in GENERATORS:
                 self._check_width(name, module)
             self._stages[name] = module.to(self.device).eval()
@@ -165,9 +205,18 @@ class Unison:
             extra = {}
             if name == "video" and first_frame:
                 given = frame if frame is None else repeat(frame, "C H W -> B C H W", B=len(seeds))
-                extra = {"first_frame": made["image"] if given is None else given}
+                given = made["image"] if given is None else given
+                extra = {"first_frame": self._as_frame(given)}
             made[name] = self.decode(name, embeddings[name], options[name], seeds=seeds, **extra)
         return made
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.replace.get(name, self.run / name) / "last.ckpt"
+
+    def _as_frame(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
+        """Return pictures as large as a frame of the run's clips."""
+        side = self.stage("video").codec.plane.size
+        return image if image.shape[-1] == side else resize(image, side)
 
     def _here(self, signal: Any) -> Any:
         return signal.to(self.device) if isinstance(signal, Tensor) else signal

@@ -22,6 +22,10 @@ class VideoEncoderConfig:
     """Channels of the first stage; the second and third double them."""
     shift: float = 0.03
     """Augmentation in training: largest shift, as a share of the side."""
+    size: int = 32
+    """Pixels a side of the clips in training; linked from the data."""
+    frames: int = 4
+    """Frames of the clips in training; linked from the data."""
 
 
 class VideoEncoder(nn.Module):
@@ -53,7 +57,9 @@ class VideoEncoder(nn.Module):
                 frames, repeat(seeds, "B -> (B F)", F=clips.shape[1]), self.config.shift
             )
         h = rearrange(self.frame(frames), "(B F) D h w -> B F D h w", F=clips.shape[1])
+        if clips.shape[1] == 1:  # a still: nothing moves from the frame to itself
+            h = repeat(h, "B one D h w -> B (two one) D h w", two=2)
         steps = rearrange([h[:, :-1], h[:, 1:]], "two B F D h w -> (B F) (two D) h w")
-        moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", F=clips.shape[1] - 1)
+        moves = rearrange(self.across(steps), "(B F) D h w -> B F D h w", F=h.shape[1] - 1)
         pooled = [reduce(h, "B F D h w -> B D", "max"), reduce(moves, "B F D h w -> B D", "mean")]
         return F.normalize(self.head(torch.cat(pooled, dim=1)), dim=-1)

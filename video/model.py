@@ -18,9 +18,9 @@ class VideoConfig:
     """Size of the clip and of the network."""
 
     frames: int = 4
-    """Frames a clip."""
+    """Frames a clip; linked from the data."""
     size: int = 32
-    """Pixels a side."""
+    """Pixels a side; linked from the data."""
     patch: int = 8
     """Pixels a side of one token."""
     components: int | None = 64
@@ -35,8 +35,8 @@ class VideoConfig:
             raise UserError(f"frames is {self.frames} but a clip has at least 1")
         if self.every < 1:
             raise UserError(f"every is {self.every} but must be 1 or more blocks")
-        if self.size < 1 or self.patch < 1 or self.size % self.patch:
-            raise UserError(f"patch {self.patch} must divide the frame's side of {self.size}")
+        if self.size < 1 or self.patch < 1:
+            raise UserError(f"size {self.size} and patch {self.patch} must be 1 pixel or more")
 
 
 class VideoDenoiser(nn.Module):

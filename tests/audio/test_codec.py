@@ -114,6 +114,21 @@ def test_a_wave_of_another_length_is_one_clear_line(codec: MelCodec):
         codec.encode(torch.zeros(1, 10000))
 
 
-def test_frames_that_do_not_fill_tokens_are_refused():
-    with pytest.raises(ValueError, match="do not fill tokens of 3 frames"):
-        MelCodec(CONFIG, SAMPLES, frames_per_token=3)
+@pytest.mark.parametrize(
+    ("rate", "samples", "frames"),
+    [(8000, SAMPLES, 3), (16_000, 80_000, 2), (44_100, 50_001, 2), (8000, 1, 2), (22_050, 207, 1)],
+)
+def test_sounds_of_any_rate_and_length_keep_their_length(rate, samples, frames):
+    config = MelConfig.at(rate)
+    codec = MelCodec(config, samples, frames_per_token=frames)
+    tokens = codec.encode(0.1 * torch.randn(2, samples))
+    assert len(codec.positions) == tokens.shape[1] == -(-samples // (config.hop * frames))
+    assert codec.decode(tokens).shape == (2, samples)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11_025, 16_000, 22_050, 44_100, 48_000])
+def test_frames_last_as_long_at_any_rate(rate):
+    config = MelConfig.at(rate)
+    assert config.hop / rate == pytest.approx(0.026, rel=0.04)
+    assert config.window / rate == pytest.approx(0.064, rel=0.04)
+    assert MelConfig.at(8000) == MelConfig()

@@ -210,9 +210,22 @@ def test_more_ranks_with_smaller_batches_may_resume(root):
     on_rank(Numbers(root, batch_size=4), 1, 2).load_state_dict(state)
 
 
-def test_a_batch_larger_than_the_dataset_is_an_error(root):
-    with pytest.raises(ValueError, match="50 usable samples but one global batch takes 64"):
-        Numbers(root, batch_size=64).train_dataloader()
+def test_a_batch_larger_than_the_dataset_takes_all_of_it_and_says_so(root):
+    data = Numbers(root, batch_size=64)
+    with pytest.warns(UserWarning, match=r"50 usable samples, fewer .* 64 .* a batch takes 50"):
+        (batch,) = data.train_dataloader()
+    assert sorted(batch["index"].tolist()) == list(range(50))
+    with pytest.warns(UserWarning, match="a batch takes 25"):
+        (batch,) = on_rank(Numbers(root, batch_size=64), 1, 2).train_dataloader()
+    assert len(batch["index"]) == 25
+
+
+def test_a_split_without_what_is_trained_on_validates_nothing(root, tmp_path):
+    other = [{"__key__": "0", "txt": b"no number"}]
+    write_shards(tmp_path / "val", other, required=["txt"], source="", licence="")
+    data = Numbers(root, val=str(tmp_path / "val"))
+    with pytest.warns(UserWarning, match=r"no samples with .*; nothing is validated"):
+        assert data.val_dataloader() == []
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"workers": -1}, {"seed": -1}])
