@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from multimodal.demo.api import build_api
 from multimodal.demo.doors import BodyGuard, KeyGuard, Keys
+from multimodal.demo.front import Front
 from multimodal.demo.monitor import Monitor
 from multimodal.demo.page_doors import PageGuard
 from multimodal.demo.reading import pool
@@ -30,6 +30,8 @@ def build_app(
     *,
     page: bool = True,
     names: Sequence[str] | None = None,
+    prefix: str = "",
+    address: str = "",
 ) -> Iterator[ASGIApp]:
     """Yield the application of a run; at the end its computing thread ends.
 
@@ -42,6 +44,8 @@ def build_app(
         page: Serve the page, too.
         names: Host names that a browser may have asked for; None is any. For a service of this
             machine alone they keep other sites from reaching it by a name that they control.
+        prefix: Path below which a proxy serves it, such as "/unison".
+        address: The page's whole public address, where requests do not tell it.
     """
     monitor = Monitor()
     service = Service(Unison(run, device), limits, monitor)
@@ -53,10 +57,10 @@ def build_app(
         if page:
             from multimodal.demo.page import add_page
 
-            add_page(api, service, monitor, keys, max_upload_mb)
+            add_page(api, service, monitor, keys, max_upload_mb, address or prefix)
         app: ASGIApp = BodyGuard(PageGuard(api), max_upload_mb * 2**20)
         app = app if keys is None else KeyGuard(app, keys, GUARDED)
-        yield app if names is None else TrustedHostMiddleware(app, list(names))
+        yield Front(app, names, prefix)
     finally:
         service.close()
 

@@ -41,7 +41,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request that may come in."""
-        if scope["type"] == "http" and scope["path"] in self.paths:
+        if scope["type"] == "http" and local_path(scope) in self.paths:
             headers = {
                 name: value.decode("utf-8", "surrogateescape") for name, value in scope["headers"]
             }
@@ -117,6 +117,11 @@ class _Body:
 
 class _Refused(Exception):
     pass
+
+
+def local_path(scope: Scope) -> str:
+    """Return a request's path without the prefix below which the service is served."""
+    return scope.get("path", "").removeprefix(scope.get("root_path", ""))
 
 
 def _digest(key: str) -> bytes:

@@ -30,9 +30,14 @@ random. The models know ten digits, eight colours, four sizes and four moves: no
 
 
 def add_page(
-    api: FastAPI, service: Service, monitor: Monitor, keys: Keys | None, max_upload_mb: int
+    api: FastAPI,
+    service: Service,
+    monitor: Monitor,
+    keys: Keys | None,
+    max_upload_mb: int,
+    root: str = "",
 ) -> None:
-    """Put the page before the API's paths, at /."""
+    """Put the page before the API's paths, at /; `root` is its public path or whole address."""
     import gradio as gr
 
     folders = Folders()
@@ -47,13 +52,14 @@ def add_page(
             raise HTTPException(404, "the run has no report")
         return FileResponse(report, media_type="text/html")
 
-    page = build_page(service, monitor, folders)
+    page = build_page(service, monitor, folders, root)
     # Of a page that is mounted, not launched, Gradio takes any path of this machine for an upload.
     page.has_launched = True
     gr.mount_gradio_app(
         api,
         page,
         path="/",
+        root_path=root or None,
         auth=None if keys is None else (lambda _, key: keys.has(key)),
         auth_message="Any name; the password is a key.",
         allowed_paths=[str(folders.root)],
@@ -75,7 +81,7 @@ def _logged_in(api: FastAPI, request: Request) -> bool:
     return any(token in mounted.tokens for token in tokens if token)
 
 
-def build_page(service: Service, monitor: Monitor, folders: Folders):
+def build_page(service: Service, monitor: Monitor, folders: Folders, root: str = ""):
     """Return the page with all its tabs."""
     import gradio as gr
 
@@ -92,16 +98,16 @@ def build_page(service: Service, monitor: Monitor, folders: Folders):
         with gr.Tab("Inside"):
             inside_tab(service)
         with gr.Tab("Numbers"):
-            _numbers(service.unison.run)
+            _numbers(service.unison.run, root)
         page.load(None, js=TAKE_BRUSH)
     return page.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
 
 
-def _numbers(run: Path) -> None:
+def _numbers(run: Path, root: str) -> None:
     import gradio as gr
 
     if (run / "report.html").is_file():
-        gr.HTML('<iframe src="/report" title="The run\'s report" class="report"></iframe>')
+        gr.HTML(f'<iframe src="{root}/report" title="The run\'s report" class="report"></iframe>')
         return
     gr.Markdown(
         f"`{run}` has no report. Measure it with: `python -m multimodal.evaluate --run {run} "

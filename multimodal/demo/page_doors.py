@@ -4,7 +4,7 @@ import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from multimodal.demo.doors import answer
+from multimodal.demo.doors import answer, local_path
 
 PAGE = "/gradio_api/"
 CLOSED = ("api/", "call/", "dev/", "mcp", "monitoring", "process_recording", "profiling", "proxy=",
@@ -27,7 +27,7 @@ class PageGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what the page itself may ask."""
-        path = scope.get("path", "")
+        path = local_path(scope)
         if scope["type"] != "http" or not path.startswith(PAGE):
             await self.app(scope, receive, send)
             return
