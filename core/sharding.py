@@ -21,8 +21,6 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from core.attention import Attention
-from core.blocks import AdaptiveBlock, Block
 from core.checkpoint import AtomicCheckpointIO
 from core.checkpoint_folder import write_folder
 from core.errors import UserError
@@ -30,9 +28,6 @@ from core.optim import Muon, OptimConfig
 
 NAME = "fsdp2"
 """What --trainer.strategy calls it."""
-
-UNITS = (Block, AdaptiveBlock, Attention)
-"""What is gathered at a time; everything outside of them is gathered together."""
 
 ENTRIES = ("training_step", "validation_step", "write_samples")
 """Methods that use weights and are called from outside, as forward is elsewhere."""
@@ -134,12 +129,24 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def units(module: nn.Module) -> Iterator[nn.Module]:
-    """Return the outermost blocks of a module."""
+    """Return the blocks of a module, each gathered at its time; the rest is gathered together.
+
+    A block is an entry of a list of layers that trains a matrix (a list of norms is not worth
+    an exchange each), or a stage of several layers in a sequence of such.
+    """
     for child in module.children():
-        if isinstance(child, UNITS):
+        if _is_block(child, module):
             yield child
         else:
             yield from units(child)
+
+
+def _is_block(module: nn.Module, parent: nn.Module) -> bool:
+    if isinstance(parent, nn.Sequential):
+        stage = any(True for _ in module.children())
+    else:
+        stage = isinstance(parent, nn.ModuleList)
+    return stage and any(p.ndim > 1 and p.requires_grad for p in module.parameters())
 
 
 def is_sharded(module: nn.Module) -> bool:
