@@ -49,6 +49,8 @@ COMMON: Hints = {
     "duplicate": Hint("equal samples are written once"),
     "undecodable": Hint("open one of them to see why, then save or convert it again"),
     "other kind of file": Hint("they are not of the kinds that are read", loss=False),
+    "link to a folder that is read anyway": Hint("nothing is lost", loss=False),
+    "broken link": Hint("mount or copy what they lead to"),
     "unread kind of file": Hint("convert them to a kind that is read; --help names them"),
 }
 """Hints for the reasons that several builders have; a builder's own come first."""

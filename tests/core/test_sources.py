@@ -21,19 +21,82 @@ def test_files_are_found_in_the_order_of_their_sorted_paths(tmp_path):
     assert list(found) == list(found)
 
 
-def test_folders_behind_links_are_left_out_and_files_behind_links_are_not(tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.txt").touch()
-    (tmp_path / "folder").symlink_to(tmp_path / "in")
-    (tmp_path / "file.txt").symlink_to(tmp_path / "in" / "a.txt")
+def relative(found, folder):
+    return [str(path.relative_to(folder)) for path in found]
+
+
+def fill(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def test_files_and_folders_behind_links_are_taken(tmp_path):
+    fill(tmp_path, "in/real/a.txt", "out/b.txt", "out/below/c.txt", "one.txt")
+    (tmp_path / "in" / "linked").symlink_to("../out")
+    (tmp_path / "in" / "file.txt").symlink_to(tmp_path / "one.txt")
+    found = find_files(tmp_path / "in", {".txt"}, dropped := Counter())
+    names = ["file.txt", "linked/b.txt", "linked/below/c.txt", "real/a.txt"]
+    assert relative(found, tmp_path / "in") == names
+    assert len(found) == 4
+    assert not dropped
+
+
+def test_a_source_may_be_a_link_itself(tmp_path):
+    fill(tmp_path, "in/a.txt")
+    (tmp_path / "link").symlink_to("in")
+    assert relative(find_files(tmp_path / "link", {".txt"}, Counter()), tmp_path) == ["link/a.txt"]
+
+
+def test_links_in_circles_end_and_no_folder_is_read_twice(tmp_path):
+    fill(tmp_path, "in/a.txt", "in/below/b.txt", "out/c.txt", "out/deep/d.txt")
+    for name, target in [("up", ".."), ("self", "."), ("twin", "below"), ("x", "../out"),
+                         ("y", "../out"), ("z", "../out/deep")]:  # fmt: skip
+        (tmp_path / "in" / name).symlink_to(target)
+    (tmp_path / "out" / "back").symlink_to("../in")
+    found = find_files(tmp_path / "in", {".txt"}, dropped := Counter())
+    names = ["a.txt", "below/b.txt", "x/c.txt", "x/deep/d.txt"]
+    assert relative(found, tmp_path / "in") == names
+    assert dropped == {"link to a folder that is read anyway": 6}
+
+
+def test_links_that_lead_nowhere_are_counted(tmp_path):
+    fill(tmp_path, "a.txt")
     (tmp_path / "dead.txt").symlink_to(tmp_path / "absent")
-    found = find_files(tmp_path, {".txt"}, Counter())
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["file.txt", "in/a.txt"]
+    (tmp_path / "dead").symlink_to(tmp_path / "absent")
+    find_files(tmp_path, {".txt"}, dropped := Counter())
+    assert dropped == {"broken link": 2}
+
+
+def test_names_that_write_an_accent_in_two_ways_stand_side_by_side(tmp_path):
+    apart, together = "cafe\u0301", "caf\u00e9"
+    fill(tmp_path, f"{apart}.png", "cafez.txt", f"{together}.txt", "cafea.txt", "caff.txt")
+    found = relative(find_files(tmp_path, {".png", ".txt"}, Counter()), tmp_path)
+    at = found.index(f"{apart}.png")
+    assert found[at + 1] == f"{together}.txt"
+
+
+def test_a_pattern_stands_for_all_that_fit(tmp_path):
+    fill(tmp_path, *(f"{n:03d}.tar" for n in range(12)), "x.tar", "a/y.tar")
+    for pattern, names in [
+        ("00?.tar", [f"{n:03d}.tar" for n in range(10)]),
+        ("{008..010}.tar", ["008.tar", "009.tar", "010.tar"]),
+        ("{x,a/y}.tar", ["x.tar", "a/y.tar"]),
+        ("a*", ["a/y.tar"]),
+    ]:
+        found = find_files(tmp_path / pattern, {".tar"}, Counter())
+        assert relative(found, tmp_path) == names
+        assert len(found) == len(names)
+
+
+def test_kinds_that_could_be_samples_but_are_not_read_are_counted_by_themselves(tmp_path):
+    fill(tmp_path, "a.png", "b.HEIC", "c.txt")
+    find_files(tmp_path, {".png"}, dropped := Counter(), unread={".heic"})
+    assert dropped == {"unread kind of file": 1, "other kind of file": 1}
 
 
 def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path):
-    for name in ("b.TXT", "a.txt", "c.doc", ".hidden.txt"):
-        (tmp_path / name).touch()
+    fill(tmp_path, "b.TXT", "a.txt", "c.doc", ".hidden.txt", ".cache/d.txt")
     dropped = Counter()
     found = find_files(tmp_path, {".txt"}, dropped)
     assert [path.name for path in found] == ["a.txt", "b.TXT"]
