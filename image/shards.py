@@ -18,11 +18,11 @@ from core.engine import EngineName, engine_named
 from core.errors import UserError
 from core.members import encode_png, to_bytes
 from core.outcome import FLAGS, Hint
-from core.sources import find_files
+from core.pictures import decoding
+from core.records import Source, as_files, find_sources
 from core.splits import Members, cleaned, report, write_splits
-from image.files import read_image
+from image.files import FORMATS, SUFFIXES, read_image
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 SQUARE = 1.1
 """Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
 HINTS = {
@@ -68,7 +68,7 @@ def shards(
     if size < 1 or min_side < 1:
         raise UserError(f"size {size} and min_side {min_side} must be at least 1 pixel")
     dropped: Counter[str] = Counter()
-    files = find_files(source, SUFFIXES, dropped)
+    files = find_sources(source, SUFFIXES, dropped)
     clean = partial(_clean, size=size, fit=fit, min_side=min_side)
     samples = cleaned(
         engine_named(engine, workers, address), clean, files, dropped, "pictures", len(files)
@@ -91,9 +91,9 @@ def shards(
 
 
 def _clean(
-    files: Iterable[Path], dropped: Counter[str], *, size: int, fit: Fit, min_side: int
+    sources: Iterable[Source], dropped: Counter[str], *, size: int, fit: Fit, min_side: int
 ) -> Iterator[Members]:
-    for path in files:
+    for path in as_files(sources, SUFFIXES, dropped):
         sides = _sides(path)
         large = keep([path], {"too small": lambda _, s=sides: min(s) >= min_side}, dropped)
         for sample in readable(large, partial(_read, size=size, fit=fit), dropped):
@@ -116,9 +116,9 @@ def _changes(sides: tuple[float, float], size: int, fit: Fit) -> Iterator[str]:
 def _sides(path: Path) -> tuple[float, float]:
     """Width and height in pixels; infinite where they cannot be told, as decoding will say why."""
     try:
-        with Image.open(path) as image:
+        with decoding(), Image.open(path, formats=FORMATS) as image:
             return float(image.width), float(image.height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, Image.DecompressionBombError):
         return float("inf"), float("inf")
 
 
