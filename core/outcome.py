@@ -51,6 +51,10 @@ COMMON: Hints = {
     "other kind of file": Hint("they are not of the kinds that are read", loss=False),
     "link to a folder that is read anyway": Hint("nothing is lost", loss=False),
     "broken link": Hint("mount or copy what they lead to"),
+    "damaged archive": Hint("copy or pack it again; what came before the damage is taken"),
+    "damaged table": Hint("save it again"),
+    "damaged row group": Hint("save its table again"),
+    "named file is missing": Hint("paths are taken from the folder of the table"),
     "unread kind of file": Hint("convert them to a kind that is read; --help names them"),
 }
 """Hints for the reasons that several builders have; a builder's own come first."""

@@ -45,7 +45,7 @@ class Batch:
 
     def read(self, columns: Sequence[str], at_once: int = AT_ONCE) -> Iterator[Row]:
         """Yield the columns of each row."""
-        pyarrow = _pyarrow()
+        pyarrow = need_pyarrow()
         with _naming(self), pyarrow.memory_map(str(self.path)) as stream:
             schema = pyarrow.ipc.read_schema(stream)
             stream.seek(self.offset)
@@ -73,9 +73,22 @@ def schema_of(path: Path) -> Any:
     if path.suffix.lower() == ".parquet":
         with _parquet(path) as file:
             return file.schema_arrow
-    pyarrow = _pyarrow()
+    pyarrow = need_pyarrow()
     with pyarrow.memory_map(str(path)) as stream:
         return _schema(path, stream)
+
+
+def need_pyarrow() -> Any:
+    """Return pyarrow, or say how it is installed."""
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError as error:
+        raise UserError(
+            "Parquet and Arrow are read by pyarrow; install it with: pip install 'pyarrow>=18' (or"
+            " the extra corpus)"
+        ) from error
+    return pyarrow
 
 
 def listed(path: Path) -> bool:
@@ -94,7 +107,7 @@ def listed(path: Path) -> bool:
 
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
-    pyarrow = _pyarrow()
+    pyarrow = need_pyarrow()
     with pyarrow.memory_map(str(path)) as stream:
         _check_columns(path, _schema(path, stream).names, columns)
         offset = stream.tell()
@@ -108,7 +121,7 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
 
 
 def _schema(path: Path, stream: Any) -> Any:
-    pyarrow = _pyarrow()
+    pyarrow = need_pyarrow()
     try:
         return pyarrow.ipc.read_schema(stream)
     except (pyarrow.ArrowException, OSError) as error:
@@ -120,7 +133,7 @@ def _naming(rows: Rows) -> Iterator[None]:
     """Let an error of pyarrow name the rows that it met."""
     try:
         yield
-    except (_pyarrow().ArrowException, OSError) as error:
+    except (need_pyarrow().ArrowException, OSError) as error:
         raise UserError(f"{rows} cannot be read ({_line(error)}); save the file again") from None
 
 
@@ -135,7 +148,7 @@ def _next(path: Path, pyarrow: Any, stream: Any) -> str | None:
 
 
 def _parquet(path: Path) -> Any:
-    pyarrow = _pyarrow()
+    pyarrow = need_pyarrow()
     from pyarrow.parquet import ParquetFile
 
     try:
@@ -154,15 +167,3 @@ def _check_columns(path: Path, found: Sequence[str], columns: Sequence[str]) -> 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError as error:
-        raise UserError(
-            "Parquet and Arrow are read by pyarrow; install it with: pip install 'pyarrow>=18' (or"
-            " the extra corpus)"
-        ) from error
-    return pyarrow
