@@ -59,7 +59,6 @@ def embed(
         )
 
 
-@torch.no_grad()
 def _samples(
     module: AlignmentModule, source: Path, split: str, batch_size: int, reader: ShardReader
 ) -> Iterator[dict[str, bytes | str]]:
@@ -88,6 +87,7 @@ def _samples(
                 yield {"__key__": str(keys[index]), **held}
 
 
+@torch.no_grad()
 def embed_field(module: AlignmentModule, field: str, signal: Tensor | list[str]) -> Tensor:
     """Return the embeddings of one field of a batch: of a modality, or of its partial query."""
     modality = TOWER_OF.get(field, field)

@@ -17,7 +17,7 @@ from core.cli import command
 from core.files import new_file
 from core.members import decode_npy
 from core.shards import ShardReader
-from multimodal.tuples import CARRIED, MODALITIES, told
+from multimodal.tuples import CARRIED, MODALITIES, check_world, told
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def probes(
 def read(embeddings: Path, world: Path, samples: int, noise: float) -> dict[str, Any]:
     """Return a split's factors and its embeddings, a matrix a modality."""
     rows, signals = ShardReader(embeddings), ShardReader(world)
+    check_world(signals)
     count = min(samples, len(signals))
     factors = [json.loads(signals.read(i, ["json"])["json"]) for i in range(count)]
     held = [rows.read(i) for i in range(count)]

@@ -61,7 +61,8 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
     reader = ShardReader(folder)
     decode = PairedData(str(folder.parent), train=folder.name).decode
     members = [PairedData.members[modality] for modality in MODALITIES]
-    for member in (*members, "json"):
+    check_world(reader)
+    for member in members:
         if member not in reader.manifest.members:
             raise UserError(f"{folder} has no {member} members; build the world with all of them")
     rows = range(len(reader)) if positions is None else positions
@@ -85,6 +86,15 @@ def load_tuples(folder: Path, positions: Sequence[int] | None = None) -> Tuples:
     )
 
 
+def check_world(reader: ShardReader) -> None:
+    """Raise unless a dataset's samples name their factors, as those of the world do."""
+    if not reader.has("json").all() or not len(reader):
+        raise UserError(
+            f"{reader.folder} holds no factors (digit, colour, motion), which only the world's "
+            "samples have; own pairs are looked at with: python -m multimodal.generate"
+        )
+
+
 def told(manifest: Manifest) -> dict[str, Any]:
     """Return what a world's signals carry, as its data card says; without one, everything."""
     card = manifest.card.get("carries")
@@ -100,6 +110,7 @@ def told(manifest: Manifest) -> dict[str, Any]:
 def positions(folder: Path, *, held_out: bool) -> list[int]:
     """Positions of a split's samples whose combination of factors training has seen, or has not."""
     reader = ShardReader(folder)
+    check_world(reader)
     facts = (json.loads(reader.read(row, ["json"])["json"]) for row in range(len(reader)))
     return [row for row, fact in enumerate(facts) if fact["held_out"] == held_out]
 

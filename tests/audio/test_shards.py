@@ -58,9 +58,9 @@ def test_short_sounds_are_padded_with_silence(tmp_path):
 
 def test_another_rate_is_an_error_that_names_the_sample_and_the_way_out(source, tmp_path):
     shards(source, tmp_path / "out", rate=16_000)
+    batches = AudioData(str(tmp_path / "out"), rate=8000, batch_size=4).train_dataloader()
     with pytest.raises(ValueError, match=r"sample 0.* 16000 Hz .* 8000 Hz .* --rate 8000"):
-        data = AudioData(str(tmp_path / "out"), rate=8000, batch_size=4)
-        next(iter(data.train_dataloader()))
+        next(iter(batches))
 
 
 def test_sounds_of_any_rate_and_length_are_read_as_the_shards_hold_them(source, tmp_path):
