@@ -93,7 +93,7 @@ def go_on(
     assert len(prompts) == len(seeds) > 0
     device = next(author.net.parameters()).device
     writing = author.begin(prompts, options, seeds_tensor(seeds, device))
-    rows = [_Row(TextStream(author.tokenizer, stop)) for _ in prompts]
+    rows = [_Row(TextStream(author.tokenizer, stop, before=prompt)) for prompt in prompts]
     while not writing.done:
         going = (~writing.ended).tolist()
         for i, token in enumerate(writing.step().tolist()):

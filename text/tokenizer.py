@@ -173,8 +173,11 @@ class TextTokenizer:
         ids = list(ids)
         if ids and ids[0] == self.bos:  # which GPT-2 ends with, too
             del ids[0]
-        until = ids.index(self.eos) if self.eos in ids else len(ids)
-        return self._tokenizer.decode(ids[:until], skip_special_tokens=True)
+        return self.decode_all(ids[: ids.index(self.eos)] if self.eos in ids else ids)
+
+    def decode_all(self, ids: Sequence[int], *, special: bool = False) -> str:
+        """The text of all `ids`, special tokens left out unless they are asked for."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=not special)
 
     def batch(self, texts: Sequence[str], length: int) -> Int64[Tensor, "B T"]:
         """Rows `<bos> text <eos> <pad>...`, as long as the longest row and at most `length`.
@@ -226,8 +229,9 @@ class TextCodec(nn.Module):
     def __init__(self, vocabulary: int = 512):
         super().__init__()
         self.vocabulary = vocabulary
+        # Another vocabulary may be too small for every byte; `fit` checks what it learns.
         kind = "bpe" if vocabulary >= BYTES + len(SPECIAL) else "char"
-        self.tokenizer = TextTokenizer.train([], vocabulary, kind)
+        self.tokenizer = TextTokenizer.train([], None, kind)
         self.fitted = False
 
     def fit(self, texts: Iterable[str]) -> None:

@@ -1,0 +1,111 @@
+"""Claims about text that a model writes with the tokenizers of other projects."""
+
+import random
+
+import pytest
+import torch
+
+from core.checkpoint import load_module
+from core.cli import command, guard, quoted_lists
+from tests.text.kinds import KINDS, library_json, save_kind, wrapped
+from text.convert import from_hf, to_hf, verb
+from text.generate import LISTS, generate
+from text.module import TextModule
+from text.stream import TextStream
+from text.tokenizer import Roles, TextTokenizer
+from text.tokenizer_kinds import CHAT
+
+ROLES = Roles(bos=1, eos=2, pad=None)
+PROMPTS = ["red", "a red", "red ", " red", "red  and", "red,", "", "re", "größer 日"]
+OURS = {kind: TextTokenizer(library_json(kind), ROLES) for kind in KINDS}
+
+
+def continued(tokenizer: TextTokenizer, prompt: str, written: list[int]) -> list[str]:
+    """Return the prompt, and the pieces that are told of the tokens written after it."""
+    stream = TextStream(tokenizer, before=[1, *tokenizer.encode(prompt)])
+    pieces = [prompt, *map(stream.feed, written), stream.close()]
+    assert stream.text == "".join(pieces[1:])
+    return pieces
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_and_what_follows_it_are_what_transformers_decodes_of_the_whole(kind):
+    ours, theirs = OURS[kind], wrapped(kind)
+    draw = random.Random(0)
+    usual = [i for n, i in ours.vocabulary.items() if i > 2 and not n.startswith("<0x")]
+    for prompt in PROMPTS:
+        ids = theirs(prompt, add_special_tokens=False)["input_ids"]
+        assert ours.encode(prompt) == ids
+        if 0 in ids:  # an unknown word, which transformers leaves out
+            continue
+        before = theirs.decode(ids, skip_special_tokens=True)
+        for _ in range(20):
+            written = draw.choices(usual, k=6)
+            if kind == "bytelevel":  # whole characters only
+                written = ours.encode(ours.decode(written).replace("\ufffd", ""))
+            whole = theirs.decode([*ids, *written], skip_special_tokens=True)
+            if not whole.startswith(before):  # such as </w>, which the last word lacks
+                continue
+            assert "".join(continued(ours, prompt, written)[1:]) == whole[len(before) :]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bytelevel"])
+def test_a_blank_stands_between_a_prompt_and_the_word_after_it(kind):
+    ours = OURS[kind]
+    word = ours.encode("red and")[len(ours.encode("red")) :]
+    assert "".join(continued(ours, "red", word * 2)) == "red and and"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_without_a_prompt_begins_without_a_blank(kind):
+    written = OURS[kind].encode("red and")
+    assert "".join(continued(OURS[kind], "", written)) == "red and"
+
+
+def test_a_word_that_is_unknown_counts_as_a_word_before_a_blank():
+    ours = OURS["wordpiece"]
+    assert ours.encode("π") == [0]
+    assert "".join(continued(ours, "π", ours.encode("and"))) == "π and"
+    assert "".join(continued(ours, "red", [0, *ours.encode("and")])) == "red and"
+
+
+def test_an_answer_in_a_chat_begins_without_a_blank():
+    made = KINDS["sentencepiece"]()
+    made.add_special_tokens(list(CHAT))
+    ours = TextTokenizer(made.to_str(), ROLES)
+    asked = [1, ours.special["<|user|>"], *ours.encode("red"), ours.special["<|assistant|>"]]
+    stream = TextStream(ours, before=asked)
+    assert [stream.feed(i) for i in ours.encode("and red")] == ["and", " red"]
+
+
+def test_a_byte_that_fits_no_character_leaves_the_characters_before_it():
+    ours = OURS["sentencepiece"]
+    spelled = ours.encode("π")[-2:]
+    assert continued(ours, "π", [spelled[0], *ours.encode("d")[-1:]])[:2] == ["π", ""]
+    assert "".join(continued(ours, "π", [spelled[0], ours.vocabulary["d"]])) == "π\ufffdd"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_prints_what_transformers_writes(kind, tmp_path, capsys):
+    model = save_kind(kind, tmp_path / "theirs", spare_rows=3)
+    path = str(tmp_path / "ours.ckpt")
+    argv = ["--from", "hf", "--source", str(tmp_path / "theirs"), "--out", path]
+    command({"from_hf": from_hf, "to_hf": to_hf}, guard(lambda: verb(argv)))
+    theirs = wrapped(kind)
+    ids = [1, *theirs("a red", add_special_tokens=False)["input_ids"]]
+    with torch.inference_mode():
+        found = model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            max_new_tokens=8,
+            do_sample=False,
+            suppress_tokens=[1, *range(len(theirs), len(theirs) + 3)],
+            pad_token_id=2,
+        )[0]
+    before = theirs.decode(ids, skip_special_tokens=True)
+    whole = theirs.decode(found, skip_special_tokens=True)
+    capsys.readouterr()
+    words = ["--options.temperature", "0", "--options.max_tokens", "8", "--native", "false"]
+    command(generate, quoted_lists(["--checkpoint", path, "--prompt", "a red", *words], LISTS))
+    assert capsys.readouterr().out == f"a red{whole[len(before) :]}\n"
+    assert load_module(path, TextModule).codec.tokenizer.encode("a red") == ids[1:]
