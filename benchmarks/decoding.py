@@ -1,61 +1,75 @@
-"""Tokens a second beside `transformers`: the same weights, type and threads.
+"""Tokens per second beside `transformers` and llama.cpp: same weights, type and threads.
 
     python -m benchmarks.decoding --sizes 0.8M 10M --batches 1 16 --out docs/decoding.json
+    python -m benchmarks.decoding --sizes 124M --llama-cpp ~/llama/bin/python
 
-Both write 256 greedy tokens after a prompt of 16 with a static cache, in turns, and only after
-their logits were found to agree. Rows of `transformers` are its generate() as it comes and, with
---compiled true, with a compiled forward pass; the last column is over the better of the two. Ours
-are a step in PyTorch and the one in C++, with weights of that type and of eight bits.
-Needs `pip install -e ".[test]"`.
+All write 256 greedy tokens after a prompt of 16, each system in a process of its own for every
+size, batch and type, in turns with the others, and only after their logits were found to agree.
+`transformers` is its generate() as it comes and with a compiled forward pass and a static cache;
+ratios are over the faster of the two. Ours are a step in PyTorch and the one in C++. Rows of eight
+bits (ours int8, llama.cpp's Q8_0) stand with the first type. Needs `pip install -e ".[test]"`, and
+for llama.cpp an environment of its own: `pip install llama-cpp-python gguf`.
 """
 
-import copy
 import json
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
+from benchmarks.decoders.llama_cpp import SYSTEMS as LLAMA_SYSTEMS
+from benchmarks.decoders.torch_models import (
+    AGREE,
+    SHAPES,
+    check_agreement,
+    logits_apart,
+    models,
+    prompts,
+    refuse_apart,
+)
+from benchmarks.decoders.torch_worker import SYSTEMS as TORCH_SYSTEMS
+from benchmarks.turns import Contender, Result, module, take_turns
 from core.cli import command, plain_options
 from core.errors import UserError
 from core.files import new_file
-from core.noise import seeds_tensor
-from text.model import TextConfig, TextModel
-from text.packing import DType, Quantisation, prepared, quick_step
-from text.sampling import TextOptions
-from text.writing import Alphabet, Step, Writing
 
-GREEDY = TextOptions(temperature=0.0)
-SHAPES: dict[str, dict[str, Any]] = {
-    "0.8M": {"width": 128, "depth": 4, "heads": 4, "vocabulary": 96},
-    "10M": {"width": 320, "depth": 8, "heads": 5, "vocabulary": 512},
-    "124M": {"width": 768, "depth": 12, "heads": 12, "vocabulary": 50_304},
-}
-AGREE = {"float32": 1e-4, "bfloat16": 0.1}
-"""How far logits may lie apart, of a largest one near 1."""
-Run = Callable[[], object]
+COLUMNS = (
+    "parameters", "batch", "type", "threads", "system", "tokens/s", "least", "most",
+    "over transformers", "over llama.cpp",
+)  # fmt: skip
+EIGHT_BITS = {"ours, int8": "llama.cpp, Q8_0", "llama.cpp, Q8_0": "llama.cpp, Q8_0"}
+"""System of eight bits -> the one of llama.cpp to compare it with."""
+LLAMA_AGREES = 0.03
+"""As AGREE: llama.cpp keeps keys and values in sixteen bits, and sums in another order."""
+LISTS = ("--sizes", "--batches", "--dtypes", "--threads")
+NOT_INSTALLED = "not installed (--llama-cpp PYTHON names an environment with llama-cpp-python)"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One system's tokens a second."""
+class Case:
+    """What all systems do alike."""
 
     size: str
     batch: int
     dtype: str
     threads: int
-    system: str
-    median: float
-    least: float
-    most: float
+    prompt: int = 16
+    tokens: int = 256
+    eight_bits: bool = True
+
+    def __post_init__(self):
+        if self.size not in SHAPES:
+            raise UserError(f"size {self.size!r} is not one of {', '.join(SHAPES)}")
+        if self.dtype not in AGREE:
+            raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(AGREE)}")
+        for name in ("batch", "threads", "prompt", "tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)} but must be at least 1")
 
 
 def decoding(
@@ -66,7 +80,9 @@ def decoding(
     tokens: int = 256,
     prompt: int = 16,
     repeats: int = 5,
-    compiled: bool = False,
+    compiled: bool = True,
+    systems: tuple[str, ...] | None = None,
+    llama_cpp: Path | None = None,
     out: Path | None = None,
 ) -> None:
     """Time every combination and print a table.
@@ -75,193 +91,107 @@ def decoding(
         sizes: Of 0.8M, 10M and 124M parameters.
         batches: Texts side by side.
         dtypes: Types of weights and activations.
-        threads: Threads of torch.
+        threads: Threads of each system.
         tokens: Tokens to write.
         prompt: Tokens of the prompt.
-        repeats: Runs of each, in turns; the table has median, least and most.
-        compiled: Compile their forward pass too, which takes minutes.
+        repeats: Turns; the table has median, least and most.
+        compiled: Compile the forward pass of transformers too, which takes half a minute a row.
+        systems: Names of the rows to measure; all by default.
+        llama_cpp: Python of an environment with llama-cpp-python and gguf.
         out: A .json file to add the rows to.
     """
-    print(
-        "| parameters | batch | type | threads | system | tokens/s | least | most | over theirs |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for size in sizes:
-        for dtype in dtypes:
-            net, theirs = models(size, prompt + tokens, getattr(torch, dtype))
-            check_agreement(net, theirs, AGREE[dtype])
-            for batch in batches:
-                for count in threads:
-                    torch.set_num_threads(count)
-                    runs = systems(net, theirs, batch, prompt, tokens, compiled=compiled)
-                    rows = timed(runs, batch * tokens, repeats)
-                    report([Row(size, batch, dtype, count, *row) for row in rows], out)
+    cases = [
+        Case(size, batch, dtype, count, prompt, tokens, eight_bits=dtype == dtypes[0])
+        for size in sizes for dtype in dtypes for batch in batches for count in threads
+    ]  # fmt: skip
+    known = (*TORCH_SYSTEMS, *LLAMA_SYSTEMS)
+    wanted = [name for name in known if compiled or "compiled" not in name]
+    if systems is not None:
+        if unknown := [name for name in systems if name not in known]:
+            raise UserError(f"system {unknown[0]!r} is not one of {'; '.join(known)}")
+        wanted = list(systems)
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            contenders = _prepare(case, Path(folder), llama_cpp, wanted)
+            results = take_turns(contenders, repeats)
+            _check_llama(case, results, Path(folder))
+        if llama_cpp is None and "llama.cpp" in wanted:
+            results["llama.cpp"] = Result(note=NOT_INSTALLED)
+        _report(case, results, out)
 
 
-def models(size: str, context: int, dtype: torch.dtype) -> tuple[TextModel, Any]:
-    """Return our model of that size and theirs with its weights."""
-    config = TextConfig(
-        **SHAPES[size], context=context + 1, prefix=0, mlp="swiglu", layout="qwen3",
-        rope_base=10_000.0, eps=1e-6,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    net = TextModel(config)
-    for parameter in net.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=config.width**-0.5)
-        else:
-            torch.nn.init.ones_(parameter)
-    return net.eval().to(dtype), their_model(net).to(dtype)
+def _prepare(
+    case: Case, folder: Path, llama_cpp: Path | None, wanted: Sequence[str]
+) -> list[Contender]:
+    """Check that both models are the same function, and return who takes part."""
+    net, theirs = models(case.size, case.prompt + case.tokens, getattr(torch, case.dtype))
+    check_agreement(net, theirs, AGREE[case.dtype])
+    words = (f"--threads={case.threads}", f"--tokens={case.tokens}")
+    contenders = []
+    for system in TORCH_SYSTEMS:
+        if system in wanted and (case.eight_bits or "int8" not in system):
+            own = (f"--system={system}", f"--size={case.size}", f"--dtype={case.dtype}",
+                   f"--batch={case.batch}", f"--prompt={case.prompt}")  # fmt: skip
+            line = module("benchmarks.decoders.torch_worker", *own, *words)
+            contenders.append(Contender(system, line, case.threads))
+    if llama_cpp is not None:
+        ids = prompts(case.batch, case.prompt, net.config.vocabulary)
+        (folder / "prompts.json").write_text(json.dumps(ids.tolist()))
+        theirs.float().save_pretrained(folder / "hf")
+        for system, kinds in LLAMA_SYSTEMS.items():
+            if system in wanted and (case.eight_bits or system not in EIGHT_BITS):
+                own = (f"--folder={folder}", f"--kind={kinds[case.dtype]}")
+                line = module("benchmarks.decoders.llama_cpp", *own, *words, python=llama_cpp)
+                contenders.append(Contender(system, line, case.threads))
+    return contenders
 
 
-def their_model(net: TextModel) -> Any:
-    """Return a Qwen3 model of `transformers` with the weights of ours in its layout."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    config, shape = net.config, net.config.attention
-    mlp: Any = net.blocks[0].mlp
-    theirs = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=config.vocabulary,
-            hidden_size=config.width,
-            intermediate_size=mlp.out.in_features,
-            num_hidden_layers=config.depth,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_width,
-            max_position_embeddings=config.context,
-            rms_norm_eps=config.eps or 1e-6,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
-            tie_word_embeddings=config.tied,
-            attention_bias=False,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-        )
-    )
-    theirs.load_state_dict(dict(_renamed(net)), strict=True)
-    return theirs.eval()
+def _check_llama(case: Case, results: dict[str, Result], folder: Path) -> None:
+    """Raise unless the logits of llama.cpp that are not quantised equal ours."""
+    facts = results["llama.cpp"].facts if "llama.cpp" in results else {}
+    if "logits" in facts:
+        net, _ = models(case.size, case.prompt + case.tokens, torch.float32)
+        ids = torch.tensor(json.loads((folder / "prompts.json").read_text()))
+        with torch.inference_mode():
+            ours = net(ids[:1])[0, -1]
+        least = LLAMA_AGREES if case.dtype == "float32" else AGREE[case.dtype]
+        refuse_apart(logits_apart(ours, torch.tensor(facts["logits"])), least)
 
 
-def _renamed(net: TextModel) -> Iterator[tuple[str, Tensor]]:
-    """Yield their names and our weights."""
-    shape = net.config.attention
-    kv = shape.kv_heads * shape.head_width
-    yield "model.embed_tokens.weight", net.embed.weight
-    yield "lm_head.weight", net.embed.weight
-    yield "model.norm.weight", net.norm.weight  # pyright: ignore
-    for i, block in enumerate(net.blocks):
-        own: Any = block
-        name = f"model.layers.{i}"
-        sizes = [shape.heads * shape.head_width, kv, kv]
-        for letter, part in zip("qkv", own.attention.qkv.weight.split(sizes), strict=True):
-            yield f"{name}.self_attn.{letter}_proj.weight", part
-        yield f"{name}.self_attn.o_proj.weight", own.attention.out.weight
-        yield f"{name}.self_attn.q_norm.weight", own.attention.q_norm.weight
-        yield f"{name}.self_attn.k_norm.weight", own.attention.k_norm.weight
-        yield f"{name}.input_layernorm.weight", own.attention_norm.weight
-        yield f"{name}.post_attention_layernorm.weight", own.mlp_norm.weight
-        gate, up = own.mlp.up.weight.chunk(2)
-        yield f"{name}.mlp.gate_proj.weight", gate
-        yield f"{name}.mlp.up_proj.weight", up
-        yield f"{name}.mlp.down_proj.weight", own.mlp.out.weight
-
-
-@torch.inference_mode()
-def check_agreement(net: TextModel, theirs: Any, most: float) -> None:
-    """Raise unless both give the same logits."""
-    ids = _prompts(2, 16, net.config.vocabulary)
-    ours, other = net(ids).float(), theirs(ids).logits.float()
-    apart = float((ours - other).abs().max() / other.abs().max())
-    if apart > most:
-        raise UserError(f"logits differ by {apart:.2g} of the largest; timing would compare others")
-
-
-def systems(
-    net: TextModel, theirs: Any, batch: int, prompt: int, tokens: int, *, compiled: bool
-) -> dict[str, Run]:
-    """Return what is to be timed, by name."""
-    ids = _prompts(batch, prompt, net.config.vocabulary)
-    dtype: Any = str(net.embed.weight.dtype).removeprefix("torch.")
-    runs: dict[str, Run] = {"transformers": lambda: their_tokens(theirs, ids, tokens)}
-    if compiled:
-        quick = copy.deepcopy(theirs)
-        quick.forward = torch.compile(quick.forward)
-        runs["transformers, compiled"] = lambda: their_tokens(quick, ids, tokens)
-    return runs | {
-        "ours": ours(net, ids, tokens, dtype),
-        "ours, C++": ours(net, ids, tokens, dtype, native=True),
-        "ours, int8": ours(net, ids, tokens, dtype, "int8"),
-    }
-
-
-def ours(
-    net: TextModel,
-    ids: Int[Tensor, "B T"],
-    tokens: int,
-    dtype: DType,
-    quantise: Quantisation | None = None,
-    *,
-    native: bool = False,
-) -> Run:
-    """Return what writes with our model, made ready as `text.generate` does."""
-    ready = prepared(copy.deepcopy(net), len(ids), dtype, quantise, native=native)
-    step = quick_step(ready)
-    return lambda: our_tokens(ready, ids, tokens, step)
-
-
-@torch.inference_mode()
-def our_tokens(
-    net: TextModel, ids: Int[Tensor, "B T"], tokens: int, step: Step | None = None
-) -> Int[Tensor, "B T2"]:
-    """Write with our model; no token ends a text."""
-    alphabet = Alphabet(net.config.vocabulary, begin=0, ends=(-1,), silent=())
-    seeds = seeds_tensor(range(len(ids)))
-    writing = Writing(net, ids.tolist(), GREEDY, seeds, alphabet, step=step)
-    return torch.stack([writing.step() for _ in range(tokens)], dim=1)
-
-
-@torch.inference_mode()
-def their_tokens(model: Any, ids: Int[Tensor, "B T"], tokens: int) -> Int[Tensor, "B T2"]:
-    """Write with theirs."""
-    made = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, min_new_tokens=tokens,
-        do_sample=False, cache_implementation="static",
-    )  # fmt: skip
-    return made[:, ids.shape[1] :]
-
-
-def timed(runs: dict[str, Run], tokens: int, repeats: int) -> list[tuple[str, float, float, float]]:
-    """Return name, median, least and most tokens a second, of runs in turns."""
-    for run in runs.values():
-        run()
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            rates[name].append(tokens / (time.perf_counter() - begin))
-    return [(name, statistics.median(r), min(r), max(r)) for name, r in rates.items()]
-
-
-def report(rows: Sequence[Row], out: Path | None) -> None:
-    """Print rows, and add them to a file."""
-    base = max(row.median for row in rows if row.system.startswith("transformers"))
-    for row in rows:
-        cells = (row.size, row.batch, row.dtype, row.threads, row.system)
-        numbers = f"{row.median:.1f} | {row.least:.1f} | {row.most:.1f} | {row.median / base:.2f}"
-        print(f"| {' | '.join(map(str, cells))} | {numbers} |", flush=True)
+def _report(case: Case, results: dict[str, Result], out: Path | None) -> None:
+    """Print one row per system, and add them to a file."""
+    theirs = [r.median for name, r in results.items() if name.startswith("transformers")]
+    best = max((median for median in theirs if median is not None), default=None)
+    known = json.loads(out.read_text()) if out is not None and out.exists() else []
+    for name, result in results.items():
+        rival = results.get(EIGHT_BITS.get(name, "llama.cpp"))
+        start = (case.size, case.batch, case.dtype, case.threads, name)
+        print(_row(start, result, [best, rival and rival.median]), flush=True)
+        known.append(asdict(case) | {"system": name, **_numbers(result)})
     if out is not None:
-        known = json.loads(out.read_text()) if out.exists() else []
         with new_file(out) as partial:
-            partial.write_text(json.dumps(known + [vars(row) for row in rows], indent=1) + "\n")
+            partial.write_text(json.dumps(known, indent=1) + "\n")
 
 
-def _prompts(batch: int, length: int, vocabulary: int) -> Int[Tensor, "B T"]:
-    return torch.randint(vocabulary, (batch, length), generator=torch.Generator().manual_seed(1))
+def _numbers(result: Result) -> dict[str, Any]:
+    if result.median is None:
+        return {"note": result.note}
+    found = {"median": result.median, "least": min(result.values), "most": max(result.values)}
+    return found | ({"note": result.note} if result.note else {})
+
+
+def _row(start: Iterable[object], result: Result, rivals: Sequence[float | None]) -> str:
+    if result.median is None:
+        cells = [result.note or "not measured", "", "", "", ""]
+    else:
+        rates = (result.median, min(result.values), max(result.values))
+        cells = [f"{rate:.1f}" for rate in rates]
+        cells += ["" if rival is None else f"{result.median / rival:.2f}" for rival in rivals]
+    return f"| {' | '.join([*map(str, start), *cells])} |"
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    lists = ("--sizes", "--batches", "--dtypes", "--threads")
-    command(decoding, plain_options(sys.argv[1:], lists=lists))
+    words = ["--llama_cpp" + w[11:] if w.startswith("--llama-cpp") else w for w in sys.argv[1:]]
+    command(decoding, plain_options(words, lists=LISTS))
