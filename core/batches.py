@@ -1,5 +1,6 @@
 """Whole batches as the items of a stock DataLoader, in an order that can start anywhere."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -179,4 +180,11 @@ def loader(batches: Batches, start: Callable[[], Place], workers: int) -> DataLo
         sampler=PlaceSampler(batches, start),
         num_workers=workers,
         persistent_workers=workers > 0,
+        worker_init_fn=_leave_it_to_the_parent,
     )
+
+
+def _leave_it_to_the_parent(_: int) -> None:
+    """Go on when Ctrl-C or a scheduler tells all processes: the run needs its batches to save."""
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

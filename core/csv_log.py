@@ -21,6 +21,7 @@ class CSVLog(Logger):
         super().__init__()
         self.path = folder / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
+        self.held = False
 
     @property
     def name(self) -> str:
@@ -33,9 +34,13 @@ class CSVLog(Logger):
         return ""
 
     def take_up(self, step: int) -> None:
-        """Read what was logged up to a step, to go on from it."""
+        """Read what was logged up to a step, to go on from it once training begins.
+
+        A run that is refused until then leaves the file as it is.
+        """
+        self.held = True
         if self.path.is_file():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", encoding="utf-8") as file:
                 kept = (row for row in csv.DictReader(file) if int(row["step"]) <= step)
                 self.rows = {int(r["step"]): {k: v for k, v in r.items() if v} for r in kept}
 
@@ -52,8 +57,10 @@ class CSVLog(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write the file."""
+        if self.held:
+            return
         names = dict.fromkeys(name for row in self.rows.values() for name in row)
-        with new_file(self.path) as path, path.open("w", newline="") as file:
+        with new_file(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(names) or ["step"])
             writer.writeheader()
             writer.writerows(self.rows[step] for step in sorted(self.rows))
@@ -72,6 +79,10 @@ class LogFirst(L.Callback):
 
     def __init__(self, csv: CSVLog):
         self.csv = csv
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the file be written from here on."""
+        self.csv.held = False
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]

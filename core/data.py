@@ -191,13 +191,17 @@ class ShardData(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where an earlier run on the same data stood."""
+        self.check_order(state_dict)
+        self.place = Place(state_dict["epoch"], state_dict["batches_consumed"])
+
+    def check_order(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise unless an earlier run's order is this one's."""
         for name, here in self._order().items():
             if state_dict[name] != here:
                 raise UserError(
                     f"cannot resume: the checkpoint's {name} is {state_dict[name]} but this run's "
                     f"is {here}; resume with the same, or start a new run with --init"
                 )
-        self.place = Place(state_dict["epoch"], state_dict["batches_consumed"])
 
     @property
     def _rank(self) -> int:

@@ -13,11 +13,20 @@ def pick_device(name: str) -> torch.device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator or torch.device("cpu")
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used ({reason}); try --device cpu") from None
     return torch.device(name)
+
+
+def check_accelerator(name: object) -> None:
+    """Raise if training is to run on a GPU and there is none."""
+    if name in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        raise UserError(
+            f"--trainer.accelerator is {name} but torch finds no GPU here; check the driver"
+            " (nvidia-smi), take the configuration without _gpu, or add --trainer.accelerator=cpu"
+        )
 
 
 def usable_cores() -> int:

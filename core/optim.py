@@ -1,6 +1,6 @@
 """Optimisers and the learning-rate schedule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -91,6 +91,29 @@ def build_optimiser(module: nn.Module, config: OptimConfig, total_steps: int) ->
         optimiser, lambda step: config.schedule.factor(step, total_steps)
     )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def check_moments(own: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Raise if a checkpoint's optimiser is of another rule or of other weights than this run's.
+
+    Args:
+        own: The state of the optimiser that trains.
+        held: The state that a checkpoint holds.
+    """
+    ours, theirs = (_rule_of(state) for state in (own, held))
+    if ours != theirs:
+        raise UserError(
+            f"cannot resume: the checkpoint was trained by {theirs[0]} in groups of"
+            f" {theirs[1]} weights, this run by {ours[0]} in groups of {ours[1]}; resume with the"
+            " same --model.optim.rule, or start a new run from the weights with --init"
+        )
+
+
+def _rule_of(state: Mapping[str, Any]) -> tuple[str, list[int]]:
+    """Return an optimiser's name, and how many weights each of its groups has."""
+    groups = state["param_groups"]
+    name = "Muon" if any("muon" in group for group in groups) else "AdamW"
+    return name, [len(group["params"]) for group in groups]
 
 
 def _decay_groups(parameters: list[tuple[str, nn.Parameter]], decay: float) -> list[dict[str, Any]]:

@@ -4,6 +4,13 @@ import warnings
 
 import torch
 
+from core.errors import UserError
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""In which trainers here train."""
+NAMES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+"""Lightning's short names of these."""
+
 
 def has_bfloat16() -> bool:
     """Tell whether this CPU has instructions for products of bfloat16.
@@ -21,13 +28,26 @@ def precision_for(precision: str | int | None, accelerator: object) -> str | int
         precision: What is asked for, in Lightning's names.
         accelerator: Likewise.
 
+    Raises:
+        UserError: if weights would not be float32, or the processor cannot do it.
+
     Warns:
         UserWarning: if it is another than what is asked for.
     """
+    name = NAMES.get(str(precision), str(precision))
+    if precision is not None and name not in PRECISIONS:
+        raise UserError(
+            f"--trainer.precision is {precision} but weights, their average and the optimiser's"
+            f" moments must be float32 here; choose one of {', '.join(PRECISIONS)}"
+        )
     on_cpu = accelerator == "cpu" or (
         accelerator == "auto" and not torch.accelerator.is_available()
     )
-    if precision != "bf16-mixed" or not on_cpu or has_bfloat16():
+    if on_cpu and name == "16-mixed":
+        raise UserError(
+            f"--trainer.precision is {precision}, which needs a GPU; choose bf16-mixed or 32-true"
+        )
+    if name != "bf16-mixed" or not on_cpu or has_bfloat16():
         return precision
     warnings.warn(
         "this CPU has no instructions for bfloat16, with which bf16-mixed would take several times"

@@ -1,9 +1,15 @@
-"""Leave politely: SIGTERM and SIGUSR1 save the run, as schedulers send them before they kill."""
+"""Leave politely: a signal saves the run and ends it.
 
+SIGTERM and SIGUSR1 are what schedulers send before they kill, SIGINT is Ctrl-C, SIGHUP a terminal
+that was closed. A second Ctrl-C leaves at once.
+"""
+
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import lightning as L
@@ -12,7 +18,9 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from core.saving import Saver, validation_follows
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+ONE_PRESS = 0.3
+"""Seconds in which two SIGINT are one Ctrl-C: `timeout` sends it to a process and to its group."""
 
 
 class Stopped(SystemExit):
@@ -28,17 +36,45 @@ class StopOnSignal(L.Callback):
     def __init__(self, saver: Saver):
         self.saver = saver
         self.received: int | None = None
+        self.at = 0.0
+        self.begun = False
         self.step = -1
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Leave at once on Ctrl-C until training begins, then save; at the end, be as before."""
+        with signals_given_back():
+            if threading.current_thread() is threading.main_thread():  # no other may
+                signal.signal(signal.SIGINT, self._note)
+            yield
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen in place of the Trainer, which would leave without saving."""
-        self.step = trainer.global_step
-        if threading.current_thread() is threading.main_thread():  # no other may
+        self.step, self.begun = trainer.global_step, True
+        if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._note)
+                # nohup lets a run outlive its terminal
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._note)
 
     def _note(self, number: int, _: Any) -> None:
-        self.received = number
+        if number != signal.SIGINT:
+            self.received = self.received or number
+        elif not self.begun:
+            self._leave_now("before the first step")
+        elif self.received != number:
+            self.received, self.at = number, time.monotonic()
+            _tell("stopping: the run is saved after this step; Ctrl-C again leaves at once")
+        elif time.monotonic() - self.at > ONE_PRESS:
+            self._leave_now(f"after step {self.step} without saving")
+
+    def _leave_now(self, when: str) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the next one ends even what hangs
+        _tell(f"interrupted {when}{self._way_on()}")
+        raise Stopped(128 + signal.SIGINT)
+
+    def _way_on(self) -> str:
+        return f"; go on with --resume {self.saver.path}" if self.saver.path.exists() else ""
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save and leave if a signal came."""
@@ -59,12 +95,18 @@ class StopOnSignal(L.Callback):
             number = signal.Signals(anywhere)
             self.saver.save(trainer)
             if trainer.is_global_zero:
-                print(
-                    f"stopped by {number.name} after step {self.step};"
-                    f" go on with --resume {self.saver.path}",
-                    flush=True,
-                )
+                with suppress(OSError):  # the terminal or whoever reads may be gone
+                    print(
+                        f"stopped by {number.name} after step {self.step}{self._way_on()}",
+                        flush=True,
+                    )
             raise Stopped(128 + number)
+
+
+def _tell(line: str) -> None:
+    """Write to stderr from a signal's handler, which may have come in the midst of a print."""
+    with suppress(OSError):
+        os.write(2, f"\n{line}\n".encode())
 
 
 def environments() -> list[SLURMEnvironment]:

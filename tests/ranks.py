@@ -15,7 +15,7 @@ import torch
 
 from core.checkpoint import read_checkpoint
 from core.train_cli import train
-from tests.training import TRAINERS
+from tests.training import TRAINERS, latest
 
 GLOBAL_BATCH = 6
 TOLERANCE = 1e-6
@@ -42,7 +42,7 @@ def options(name, world, out, ranks, strategy="ddp"):
 
 def launch(module, world, out, ranks, *more, name="image", strategy="ddp"):
     """Train by the command, which starts the other ranks itself."""
-    words = [*module.split(), *options(name, world, out, ranks, strategy), *more]
+    words = [*module.split(), *latest([*options(name, world, out, ranks, strategy), *more])]
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, env=ENVIRONMENT, timeout=300,
         capture_output=True, text=True, check=False,
@@ -64,7 +64,7 @@ def forked(name, world, out, places, *more, strategy="fsdp2", arm=lambda rank: N
 
     Returns each rank's exit status, negative for a signal; what they wrote is in `out`.log.
     """
-    argv = [*options(name, world, out, len(places), strategy), *more]
+    argv = latest([*options(name, world, out, len(places), strategy), *more])
     children = []
     for rank, place in enumerate(places):
         child = os.fork()

@@ -3,12 +3,15 @@
 import os
 import shutil
 import signal
+import time
 
+import psutil
 import pytest
 import torch
 
 import image
 from core.checkpoint import read_checkpoint
+from core.preemption import ONE_PRESS, SIGNALS
 from tests.training import assert_same, small_image
 
 
@@ -38,12 +41,12 @@ def errors(capsys):
     return [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_the_run_which_goes_on_as_if_nothing_had_been(
     tiny_world, tmp_path, monkeypatch, capsys, number
 ):
     monkeypatch.setattr(Told, "number", number)
-    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)]
+    handlers = [signal.getsignal(n) for n in SIGNALS]
     whole, told = tmp_path / "whole", tmp_path / "told"
     options = ["--trainer.max_steps=5", "--trainer.accumulate_grad_batches=2"]
     small_image(tiny_world, whole, *options)
@@ -52,12 +55,69 @@ def test_a_signal_saves_the_run_which_goes_on_as_if_nothing_had_been(
     assert stop.value.code == 128 + number
     shown = capsys.readouterr().out
     assert f"stopped by {number.name} after step 3; go on with --resume {told}/last.ckpt" in shown
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)] == handlers
+    assert [signal.getsignal(n) for n in SIGNALS] == handlers
     assert read_checkpoint(told / "last.ckpt")["global_step"] == 3
     small_image(tiny_world, told, *options, f"--resume={told / 'last.ckpt'}")
     ours, theirs = (read_checkpoint(path / "last.ckpt") for path in (told, whole))
     for part in ("state_dict", "ema", "optimizer_states", "global_step"):
         assert_same(ours[part], theirs[part], part)
+
+
+class Impatient(image.ImageModule):
+    """Image training in whose third step Ctrl-C is pressed twice."""
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            pressed = time.monotonic()
+            while time.monotonic() - pressed <= ONE_PRESS:  # sooner it would be the same press
+                time.sleep(ONE_PRESS / 10)
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().training_step(batch, batch_idx)
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_keeps_what_was_saved(tiny_world, tmp_path, capfd):
+    options = ["--trainer.max_steps=5", "--model.optim.schedule.decay=0", "--save_every=1"]
+    with pytest.raises(SystemExit) as stop:
+        small_image(tiny_world, tmp_path, *options, module=Impatient)
+    assert stop.value.code == 130
+    told = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert told[-2:] == [
+        "stopping: the run is saved after this step; Ctrl-C again leaves at once",
+        f"interrupted after step 2 without saving; go on with --resume {tmp_path}/last.ckpt",
+    ]
+    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_ctrl_c_before_the_first_step_is_one_line(tiny_world, tmp_path, capfd):
+    class Slow(image.ImageModule):
+        def on_fit_start(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            super().on_fit_start()
+
+    with pytest.raises(SystemExit) as stop:
+        small_image(tiny_world, tmp_path / "run", "--trainer.max_steps=5", module=Slow)
+    assert stop.value.code == 130
+    assert "interrupted before the first step" in capfd.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_workers_go_on_when_ctrl_c_reaches_them_too(tiny_world, tmp_path, monkeypatch, capsys):
+    class Everyone(Told):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 2 and not getattr(self, "told", False):
+                for child in psutil.Process().children():
+                    child.send_signal(signal.SIGINT)
+            return super().training_step(batch, batch_idx)
+
+    monkeypatch.setattr(Told, "number", signal.SIGINT)
+    options = ["--trainer.max_steps=9", "--data.workers=2", "--save_every=1"]
+    with pytest.raises(SystemExit) as stop:
+        small_image(tiny_world, tmp_path, *options, module=Everyone)
+    assert stop.value.code == 130
+    assert f"go on with --resume {tmp_path}/last.ckpt" in capsys.readouterr().out
+    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
 
 
 def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(

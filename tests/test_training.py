@@ -21,7 +21,6 @@ def read(path):
 def test_a_run_resumed_in_mid_epoch_equals_one_without_a_break(trainer, tiny_world, tmp_path):
     """Eight steps of six an epoch, against eight with a stop after the third and the seventh."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    trainer.run(tiny_world, whole, "--trainer.max_steps=8")
     total = "--model.optim.schedule.decay=0"  # the schedule must not depend on where we stop
     trainer.run(tiny_world, whole, "--trainer.max_steps=8", total)
     trainer.run(tiny_world, broken, "--trainer.max_steps=3", total)

@@ -37,7 +37,7 @@ class Trainer:
             argv.append(f"--data.embeddings={world / 'embeddings'}")
         argv += ["--data.batch_size=4", "--trainer.accelerator=cpu", "--samples=1"]
         argv += ["--trainer.val_check_interval=5", "--trainer.limit_val_batches=1"]
-        return train(module or self.module, self.data, [*argv, *more])
+        return train(module or self.module, self.data, latest([*argv, *more]))
 
 
 TRAINERS = {
@@ -52,6 +52,11 @@ TRAINERS = {
                 embeddings=False),
     )
 }  # fmt: skip
+
+
+def latest(argv):
+    """Keep the last value of each --option=value: a command refuses an option given twice."""
+    return list({word.partition("=")[0]: word for word in argv}.values())
 
 
 def small_image(world, out, *more, module=None):
