@@ -7,9 +7,9 @@ ways to fit:
 - `plain` takes the largest centred square.
 - `auto` does the same with a photograph. But where the background is near uniform it looks for the
   drawing, and moves the square so that it holds it. If the drawing is between `SCALES` of the
-  square's height it keeps its scale, as size means something; else (a small digit on a large
-  sheet, or one that fills it) the square is chosen so that the drawing is half as high as it, with
-  the background continued where the square leaves the canvas.
+  square's height it keeps its scale, as size means something; a smaller or larger one (a small
+  digit on a large sheet, or one that fills it) is brought to the nearer end of that range, so that
+  what is larger stays larger. The background continues where the square leaves the canvas.
 
 The frames of a clip share one square, so that motion survives.
 """
@@ -28,13 +28,13 @@ Fit = Literal["auto", "plain"]
 """How a canvas becomes a square: by looking for a drawing on it, or not."""
 
 SCALES = (13 / 32, 23 / 32)
-"""Heights of a drawing, as a share of the square's, that are left as they are."""
-TARGET = 1 / 2
-"""Height that any other drawing is brought to: 16 of 32 pixels."""
+"""Least and greatest height of a drawing, as a share of the square's."""
 MARGIN = 1.15
 """Least side of the square over the longer side of the drawing."""
 UNIFORM = 0.15
 """Spread of the border, in units of the full range [0, 1], up to which it counts as uniform."""
+CROSSED = 0.4
+"""Share of the border that strokes of one colour may cover; its softened edges are a fifth."""
 LOOK = 256
 """Longer side in pixels of the reduced copy on which the drawing is looked for."""
 SPECK = 0.02
@@ -83,11 +83,12 @@ def around(box: Box, height: int, width: int) -> Square:
     """Return the square that shows a drawing at a scale that the model knows."""
     side = min(height, width)
     longer = max(box.bottom - box.top, box.right - box.left)
-    if SCALES[0] <= box.tallest / side <= SCALES[1] and longer <= side:
+    scale = min(max(box.tallest / side, SCALES[0]), SCALES[1])
+    if scale == box.tallest / side and longer <= side:
         centre = centred(height, width)
         top = _shift(centre.top, side, box.top, box.bottom)
         return Square(top, _shift(centre.left, side, box.left, box.right), side)
-    side = round(max(box.tallest / TARGET, longer * MARGIN))
+    side = round(max(box.tallest / scale, longer * MARGIN))
     return Square(
         round((box.top + box.bottom - side) / 2), round((box.left + box.right - side) / 2), side
     )
@@ -142,15 +143,26 @@ def resize(frames: Float[Tensor, "N 3 S S"], size: int) -> Float[Tensor, "N 3 Z 
 
 
 def _background(frames: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "3"] | None:
-    """Return the colour of the border if it is near uniform: in 95 of 100 pixels."""
+    """Return the colour of the border if it is near uniform: in 95 of 100 pixels.
+
+    A stroke may cross it: what differs may be more, up to `CROSSED`, where it is of one colour.
+    """
     wide = max(1, min(frames.shape[-2:]) // 50)
     edges = [frames[..., :wide, :], frames[..., -wide:, :]]
     sides = [frames[..., :wide], frames[..., -wide:]]
     border = torch.cat([rearrange(edge, "n c h w -> (n h w) c") for edge in edges + sides])
     colour = border.median(0).values
-    distance = (border - colour).abs().amax(1) / 2  # from [-1, 1] to the full range
-    near = (distance <= UNIFORM).float().mean()
-    return colour if near >= 0.95 else None
+    far = _distance(border, colour) > UNIFORM
+    if far.float().mean() <= 0.05:
+        return colour
+    stroke = border[far]
+    one_colour = (_distance(stroke, stroke.median(0).values) <= UNIFORM).float().mean() >= 0.8
+    return colour if one_colour and far.float().mean() <= CROSSED else None
+
+
+def _distance(pixels: Float[Tensor, "P 3"], colour: Float[Tensor, "3"]) -> Float[Tensor, "P"]:
+    """Return how far pixels in [-1, 1] are from a colour, in units of the full range."""
+    return (pixels - colour).abs().amax(1) / 2
 
 
 def _ink(frames: Float[Tensor, "N 3 H W"], background: Float[Tensor, "3"]) -> Bool[Tensor, "N H W"]:

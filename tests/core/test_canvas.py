@@ -16,20 +16,32 @@ def sheet(height: int, width: int, box: tuple[int, int, int, int], ink=-1.0) -> 
     return canvas
 
 
-def ink_height(square: Float[Tensor, "1 3 H W"]) -> int:
-    return (square < 0).any(1).any(-1).sum().item()
+def ink_height(square: Float[Tensor, "1 3 H W"]) -> float:
+    """Height in pixels of black ink on white; an edge counts by how dark it is."""
+    return ((1 - square) / 2).amax(dim=(1, 3)).sum().item()
 
 
-def test_a_small_drawing_on_a_large_sheet_becomes_half_as_high_as_the_square():
+def test_a_small_drawing_on_a_large_sheet_becomes_as_small_as_the_model_knows():
     canvas = sheet(1000, 1500, (700, 800, 1200, 1260))
-    assert ink_height(to_square(canvas, 32, "auto")) == 16
-    assert ink_height(to_square(canvas, 32, "plain")) < 16  # the centred square cuts it off
+    assert ink_height(to_square(canvas, 32, "auto")) == pytest.approx(13, abs=1)
+    assert ink_height(to_square(canvas, 32, "plain")) < 12  # the centred square cuts it off
 
 
-def test_a_drawing_that_fills_the_sheet_gets_a_margin_of_background():
+def test_a_drawing_that_fills_the_sheet_is_the_largest_with_a_margin_of_background():
     square = to_square(sheet(200, 120, (2, 198, 10, 110)), 32, "auto")
-    assert ink_height(square) == pytest.approx(16, abs=1)
-    assert (square[..., :6, :] > 0.999).all()
+    assert ink_height(square) == pytest.approx(23, abs=1)
+    assert (square[..., :3, :] > 0.999).all()
+
+
+@pytest.mark.parametrize("side", [300, 320, 900])
+def test_the_order_of_sizes_is_kept_over_the_whole_sheet(side: int):
+    heights = [
+        ink_height(to_square(sheet(side, side, (0, tall, 20, 20 + tall // 2)), 32, "auto"))
+        for tall in range(side // 20, side + 1, side // 20)
+    ]
+    assert all(later > earlier - 0.3 for earlier, later in pairwise(heights))
+    assert heights[0] == pytest.approx(13, abs=1)
+    assert heights[-1] == pytest.approx(23, abs=1)
 
 
 @pytest.mark.parametrize("height", [14, 16, 22])
@@ -47,6 +59,17 @@ def test_a_busy_background_means_the_centred_square():
     photograph = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = resize(photograph[..., 32:96], 32)
     assert torch.equal(to_square(photograph, 32, "auto"), expected)
+
+
+def test_a_stroke_that_runs_along_the_border_is_still_a_drawing():
+    canvas = sheet(320, 320, (0, 60, 0, 320))
+    canvas[..., :320, 130:190] = -1.0
+    assert ink_height(to_square(canvas, 32, "auto")) == pytest.approx(23, abs=1)
+
+
+def test_a_border_of_two_plain_halves_is_no_background():
+    landscape = sheet(200, 200, (90, 200, 0, 200))
+    assert torch.equal(to_square(landscape, 32, "auto"), to_square(landscape, 32, "plain"))
 
 
 def test_dust_is_no_drawing():
