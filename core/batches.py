@@ -99,7 +99,7 @@ class Batches(Dataset):
     def __getitem__(self, place: Place) -> "dict[str, Any] | Failure":
         try:
             return self.read(place)
-        except ValueError as error:
+        except UserError as error:
             if get_worker_info() is None:
                 raise
             return Failure(str(error))

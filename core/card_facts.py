@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from core.checkpoint import data_order
+from core.errors import UserError
 from core.manifest import Manifest
 
 REPORT = "report.json"
@@ -49,7 +50,7 @@ def manifest_of(found: Mapping[str, Any], path: Path) -> Manifest | None:
     for folder in _data_folders(path):
         try:
             manifest = Manifest.load(folder)
-        except (ValueError, OSError):
+        except (UserError, OSError):
             continue
         if manifest.dataset_id == dataset_ids(found)[0]:
             return manifest

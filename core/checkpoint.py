@@ -74,19 +74,23 @@ def describe(module: Any) -> dict[str, Any]:
 
 def provenance() -> dict[str, str]:
     """Return the code and the machine that a run came from."""
-    root = Path(__file__).resolve().parents[1]
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(Path(__file__).resolve().parents[1]),
         "torch": str(torch.__version__),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.python_version()}",
     }
+
+
+def _commit(root: Path) -> str:
+    """Return the commit of our checkout, if it is one: an installed package may lie in another."""
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    if not (root / ".git").exists():
+        return "unknown"
+    try:
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
     try:
         checkpoint = _read_any(path)
     except Exception as error:
-        if isinstance(error, ValueError):
+        if isinstance(error, UserError):
             raise
         reason = str(error).splitlines()[0][:120]
         raise UserError(f"{path} cannot be read safely ({reason}); restore it") from error
@@ -167,7 +171,7 @@ def load_with_record(
     module = from_plain(cls, checkpoint["unison"]["init"])
     try:
         load_weights(module, checkpoint, ema=ema)
-    except ValueError as error:
+    except UserError as error:
         commit = checkpoint["unison"].get("commit", "unknown")
         raise UserError(f"{path}, written at commit {commit}: {error}") from error
     return module.eval(), checkpoint
@@ -277,7 +281,7 @@ def verify(path: Path) -> None:
             whole = "sha256" in found or file.is_dir()
             state = "whole" if whole else "can be read, has no hash"
             print(f"{file}: {found['unison']['kind']}, {state}")
-        except ValueError as error:
+        except UserError as error:
             wrong.append(error)
             print(f"{error}")
     if wrong:

@@ -79,7 +79,7 @@ def read_folder(path: Path) -> dict[str, Any]:
     files = read_index(path)
     try:
         plain, *ranks = (_read(path / name, digest) for name, digest in files.items())
-    except ValueError:
+    except UserError:
         if read_index(path) == files:
             raise
         return read_folder(path)  # a run that goes on has put the next one here meanwhile

@@ -132,7 +132,7 @@ class Samples:
             place = int(self.usable[(start + step) % len(self.usable)])
             try:
                 return place, self._decode(place)
-            except ValueError as error:
+            except UserError as error:
                 if self.on_error == "raise" or isinstance(error, DataLost):
                     raise
                 self._skip(place, error)
@@ -153,7 +153,7 @@ class Samples:
             raise UserError(line) from error
         return fields
 
-    def _skip(self, position: int, error: ValueError) -> None:
+    def _skip(self, position: int, error: UserError) -> None:
         if position not in self.skipped:
             self.skipped.add(position)
             warnings.warn(f"skipped {len(self.skipped)} samples so far: {error}", stacklevel=2)

@@ -66,7 +66,7 @@ def find_problems(folder: Path, *, decode: bool = True) -> Iterator[Problem]:
     """Yield every damage of one dataset, shard by shard."""
     try:
         reader = ShardReader(folder, lenient=True)
-    except ValueError as error:
+    except UserError as error:
         yield Problem(str(folder), str(error))
         return
     yield from _dataset_problems(reader, folder)
@@ -119,7 +119,7 @@ def _gaps(path: Path, rows: np.ndarray) -> Iterator[Problem]:
 def _sample_problems(reader: ShardReader, position: int, decode: bool) -> Iterator[Problem]:
     try:
         sample = reader.read(position)
-    except ValueError as error:
+    except UserError as error:
         yield Problem(
             reader.where(position), str(error).removeprefix(reader.where(position)).strip()
         )

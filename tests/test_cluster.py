@@ -22,6 +22,7 @@ from tests.ranks import (
     slurm,
     trained_here,
 )
+from tests.training import latest
 
 STEPS = "--trainer.max_steps=5"
 TWO_NODES = ("--trainer.num_nodes=2", "--trainer.devices=1")
@@ -113,7 +114,7 @@ def run_torchrun(words, nodes):
         place = node.format(port, rank).split()
         command = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", *place]
         running.append(subprocess.Popen([*command, *words], cwd=ROOT, env=ENVIRONMENT))
-    return [process.wait(timeout=300) for process in running]
+    return [process.wait(timeout=600) for process in running]
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_torchrun_trains_on_nodes_what_one_process_trains(
     each = 2 // nodes
     argv = [*options("image", tiny_world, tmp_path, 2, strategy), STEPS]
     argv += [f"--trainer.num_nodes={nodes}", f"--trainer.devices={each}"]
-    words = [f"--nproc-per-node={each}", "-m", "image.train", *argv]
+    words = [f"--nproc-per-node={each}", "-m", "image.train", *latest(argv)]
     assert run_torchrun(words, nodes) == [0] * nodes
     assert_alike(whole, left(tmp_path))
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 
+from core.errors import UserError
 from text.chat import chat_author, read_before_answering
 from text.chat_template import Message
 from text.continuation import Author, Continuation, go_on
@@ -79,7 +80,7 @@ def _answer(
     context = author.net.config.context
     try:
         ids, kept = read_before_answering(author.tokenizer, turns, context - context // ROOM)
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
     if kept < len(turns):

@@ -127,7 +127,7 @@ class Windows:
             place = start if step == 0 else (start + step * self.piece) % (last + 1)
             try:
                 return place, self._read(place, min(place + self.context + 1, self.tokens))
-            except ValueError as error:
+            except UserError as error:
                 if self.on_error == "raise" or isinstance(error, DataLost):
                     raise
                 self._skip(place // self.piece, error)
@@ -160,7 +160,7 @@ class Windows:
             self._held.popitem(last=False)
         return self._held[number]
 
-    def _skip(self, piece: int, error: ValueError) -> None:
+    def _skip(self, piece: int, error: UserError) -> None:
         if piece not in self.skipped:
             self.skipped.add(piece)
             warnings.warn(f"skipped {len(self.skipped)} pieces so far: {error}", stacklevel=2)

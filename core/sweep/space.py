@@ -117,7 +117,7 @@ def combinations(space: Space) -> list[dict[str, Value]]:
     for name, values in space.items():
         try:
             grids.append(values.grid())
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{name}: {error}") from None
     return [dict(zip(space, row, strict=True)) for row in product(*grids)]
 
@@ -163,7 +163,7 @@ def _read_range(where: str, name: str, entry: Any) -> Range:
         raise UserError(f"{where} is {entry!r} but must be a range or choices, such as {_EXAMPLE}")
     try:
         return _read_choices(entry) if "choices" in entry else _read_ends(entry)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{where}: {error}") from None
 
 

@@ -13,7 +13,7 @@ from core.checkpoint import AtomicCheckpointIO, describe, load_module, read_chec
 from core.cli import guard
 from core.splits import write_splits
 from core.train_cli import train
-from tests.training import assert_same
+from tests.training import assert_same, latest
 from text.answers import answers
 from text.chat_data import ChatData, Replay
 from text.chat_template import Message
@@ -57,7 +57,7 @@ def desk(tmp_path_factory) -> Path:
 def tune(desk: Path, out: Path, *more: str, init: bool = True) -> None:
     words = [f"--data.root={desk / 'chat'}", f"--out={out}", *QUICK, *more]
     words += [f"--init={desk / 'base' / 'last.ckpt'}"] if init else []
-    guard(lambda: TuneCLI(TextModule, ChatData, words))
+    guard(lambda: TuneCLI(TextModule, ChatData, latest(words)))
 
 
 def replay(desk: Path, share: float) -> tuple[str, str]:
