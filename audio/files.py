@@ -21,6 +21,8 @@ SECONDS = (0.02, 600.0)
 RATES = (4_000, 768_000)
 FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3", "MPEG")
 """As libsndfile names them; its other decoders are not for the files of strangers."""
+SUFFIXES = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
+"""Of files that a builder takes for sounds; what is read is told by content."""
 KERNEL = 2**21
 """Most values of a resampling filter; of odd rates it would have billions."""
 SILENCE = 1e-3

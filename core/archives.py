@@ -125,7 +125,7 @@ def _index(path: Path, size: int, changed: int) -> Index:
     for entry in entries:
         path_in = PurePosixPath(entry.name)
         if not any(part.startswith(".") or part == "__MACOSX" for part in path_in.parts):
-            grouped.setdefault(composed(path_in.with_suffix("")), []).append(entry)
+            grouped.setdefault(composed(str(path_in.with_suffix(""))), []).append(entry)
     joined = _joined({key: tuple(group) for key, group in grouped.items()})
     return Index(tuple(Group(key, group) for key, group in joined.items()), damaged)
 
@@ -187,7 +187,7 @@ class Archive:
             while (member := tar.next()) is not None:
                 if member.isreg() and not member.issparse():
                     entries.append(Entry(member.name, member.offset_data, member.size))
-                tar.members = []  # or they would be held twice
+                tar.members = []  # pyright: ignore[reportAttributeAccessIssue], or held twice
             self._file.seek(tar.offset)  # tarfile ends at what is no header without a word
             return self._breaks_off or bool(self._file.read(tarfile.BLOCKSIZE).strip(b"\0"))
 

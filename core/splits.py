@@ -69,6 +69,7 @@ def write_splits(
     optional: Sequence[str] = (),
     hints: Hints | None = None,
     strict: bool = False,
+    split_by: Sequence[str] | None = None,
     **facts: Any,
 ) -> dict[str, Manifest]:
     """Write `out/train` and `out/val`; `out` appears whole or not at all.
@@ -82,16 +83,18 @@ def write_splits(
         val_fraction: Share of samples for validation; at least one goes there and one does not.
         hints: Reason -> what changes it (`core.outcome`).
         strict: Raise, and write nothing, if more than a tenth of the inputs is dropped or changed.
+        split_by: Members whose content decides on the split, so that samples that share them stay
+            together; all by default.
         facts: `source`, `licence`, `builder`, `card`, `fields` of the manifests.
     """
     if not 0 < val_fraction < 1:
         raise UserError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
     check_absent(out)
     about = Manifest(0, (), tuple(required), optional=tuple(optional), **facts)
-    hashed = ((content_digest(sample, about.members), sample) for sample in samples)
-    kept = distinct(hashed, lambda pair: pair[0], dropped)
+    kept = distinct(samples, lambda sample: content_digest(sample, about.members), dropped)
+    deal = _Deal(about, dropped, val_fraction, hints or {}, tuple(split_by or about.members))
     with new_folder(out) as folder:
-        manifests = _deal(folder, kept, about, dropped, val_fraction, hints or {})
+        manifests = deal.write(folder, kept)
         if strict:
             outcome_of(manifests, hints or {}).check(out)
         return manifests
@@ -129,57 +132,59 @@ def _clean_one(clean: Clean, source: Any) -> Cleaned:
     return Cleaned(list(clean([source], dropped)), dropped)
 
 
-def _deal(
-    folder: Path,
-    hashed: Iterable[tuple[bytes, Members]],
-    about: Manifest,
-    dropped: Counter[str],
-    val_fraction: float,
-    hints: Hints,
-) -> dict[str, Manifest]:
-    """Write each sample to its split, named by its number among all."""
-    train, val = (ShardWriter(folder / split, about) for split in SPLITS)
-    with train, val:
-        for number, (digest, sample) in enumerate(hashed):
-            writer = val if _share(digest) < val_fraction else train
-            writer.add({"__key__": f"{number:08d}", **sample})
-        written = [writer for writer in (train, val) if writer.samples]
-        if len(written) != 1:
-            return {w.folder.name: _finish(w, dropped, hints) for w in (train, val)}
-        manifest = _finish(written[0], dropped, hints)
-    return _part(folder, written[0].folder, manifest)
+@dataclass(frozen=True)
+class _Deal:
+    """How samples are dealt to splits."""
 
+    about: Manifest
+    dropped: Counter[str]
+    val_fraction: float
+    hints: Hints
+    split_by: tuple[str, ...]
+    """Members whose content decides."""
 
-def _finish(writer: ShardWriter, counts: Counter[str], hints: Hints) -> Manifest:
-    """End a split, whose manifest tells dropped inputs from changed ones."""
-    dropped, changed = parted(counts, hints)
-    if changed:
-        writer.about = replace(writer.about, card={**writer.about.card, CHANGED: changed})
-    return writer.finish(dropped)
+    def write(self, folder: Path, samples: Iterable[Members]) -> dict[str, Manifest]:
+        """Write each sample to its split, named by its number among all."""
+        train, val = (ShardWriter(folder / split, self.about) for split in SPLITS)
+        with train, val:
+            for number, sample in enumerate(samples):
+                writer = val if self.share(sample) < self.val_fraction else train
+                writer.add({"__key__": f"{number:08d}", **sample})
+            written = [writer for writer in (train, val) if writer.samples]
+            if len(written) != 1:
+                return {writer.folder.name: self.finish(writer) for writer in (train, val)}
+            manifest = self.finish(written[0])
+        return self.part(folder, written[0].folder, manifest)
 
+    def share(self, sample: Mapping[str, Any]) -> float:
+        """Return a number in [0, 1) that hashes what decides on a sample's split."""
+        return int.from_bytes(content_digest(sample, self.split_by)[:6]) / 2**48
 
-def _part(folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
-    """Write two splits in place of the one that all samples fell into: one of them moves."""
-    if about.samples < 2:
-        raise UserError(
-            "only 1 usable sample was found but two splits need at least 2; add files to the source"
-        )
-    everything = whole.rename(folder / "all")
-    shutil.rmtree(folder / ("val" if whole.name == "train" else "train"))
-    reader = ShardReader(everything)
-    samples = (reader.read(i) for i in range(len(reader)))
-    shares = np.fromiter((_share(content_digest(s, about.members)) for s in samples), float)
-    in_val = shares <= shares.min() if whole.name == "train" else shares < shares.max()
-    manifests = {}
-    for split, places in zip(SPLITS, (~in_val, in_val), strict=True):
-        with ShardWriter(folder / split, about) as writer:
-            for place in np.flatnonzero(places):
-                writer.add(reader.read(int(place)))
-            manifests[split] = writer.finish(about.dropped)
-    shutil.rmtree(everything)
-    return manifests
+    def finish(self, writer: ShardWriter) -> Manifest:
+        """End a split, whose manifest tells dropped inputs from changed ones."""
+        dropped, changed = parted(self.dropped, self.hints)
+        if changed:
+            writer.about = replace(writer.about, card={**writer.about.card, CHANGED: changed})
+        return writer.finish(dropped)
 
-
-def _share(digest: bytes) -> float:
-    """Return a number in [0, 1) that hashes a sample's content."""
-    return int.from_bytes(digest[:6]) / 2**48
+    def part(self, folder: Path, whole: Path, about: Manifest) -> dict[str, Manifest]:
+        """Write two splits in place of the one that all samples fell into: one of them moves."""
+        everything = whole.rename(folder / "all")
+        shutil.rmtree(folder / ("val" if whole.name == "train" else "train"))
+        reader = ShardReader(everything)
+        samples = (reader.read(i) for i in range(len(reader)))
+        shares = np.fromiter((self.share(sample) for sample in samples), float)
+        if shares.min() == shares.max():
+            count = "1 usable sample was" if about.samples == 1 else "one signal with its texts was"
+            raise UserError(
+                f"only {count} found but two splits need at least 2; add files to the source"
+            )
+        in_val = shares <= shares.min() if whole.name == "train" else shares < shares.max()
+        manifests = {}
+        for split, places in zip(SPLITS, (~in_val, in_val), strict=True):
+            with ShardWriter(folder / split, about) as writer:
+                for place in np.flatnonzero(places):
+                    writer.add(reader.read(int(place)))
+                manifests[split] = writer.finish(about.dropped)
+        shutil.rmtree(everything)
+        return manifests

@@ -25,6 +25,8 @@ from image.files import FORMATS, SUFFIXES, read_image
 
 SQUARE = 1.1
 """Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
+UNREAD = {".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".jxl", ".psd", ".dng"}
+"""Of pictures that are not read, so that the last line can say so."""
 HINTS = {
     "too small": Hint("a lower --min-side keeps them"),
     "cut to the square in its middle": Hint("crop or pad them to squares before", changed=True),
@@ -47,13 +49,17 @@ def shards(
     workers: int | None = None,
     address: str | None = None,
 ) -> None:
-    """Turn a folder of PNG, JPEG and WebP files into shards for training and validation.
+    """Turn your pictures (PNG, JPEG, WebP) into shards for training and validation.
+
+    They are files, members of tar (webdataset) and zip files, or rows of Parquet files and of what
+    Hugging Face's datasets saved.
 
     Pictures are turned upright, transparency becomes white, and the largest centred square is
     resized. Damaged, too small and duplicate ones are dropped and counted in the manifest.
 
     Args:
-        source: Folder with pictures, also in folders below it.
+        source: Folder with such files, also in folders below it and behind links; or one file, or
+            a pattern: "shards/*.tar", "shards/{000..012}.tar".
         out: Folder to write; train and val appear in it.
         size: Side of the pictures written, in pixels.
         fit: `plain` takes the largest centred square, `auto` looks for a drawing on a plain sheet.
@@ -68,7 +74,7 @@ def shards(
     if size < 1 or min_side < 1:
         raise UserError(f"size {size} and min_side {min_side} must be at least 1 pixel")
     dropped: Counter[str] = Counter()
-    files = find_sources(source, SUFFIXES, dropped)
+    files = find_sources(source, SUFFIXES, dropped, UNREAD - SUFFIXES)
     clean = partial(_clean, size=size, fit=fit, min_side=min_side)
     samples = cleaned(
         engine_named(engine, workers, address), clean, files, dropped, "pictures", len(files)

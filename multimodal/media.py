@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio.files import SUFFIXES as SOUNDS
 from audio.files import read_audio, weigh_audio, write_audio
 from core.errors import UserError
+from image.files import SUFFIXES as PICTURES
 from image.files import read_image, weigh_image, write_image
+from text.files import SUFFIXES as TEXTS
 from text.files import read_text, weigh_text, write_text
+from video.files import SUFFIXES as CLIPS
 from video.files import read_video, weigh_video, write_video
 
 
@@ -18,6 +22,8 @@ class Medium:
 
     suffix: str
     """Of the files that are written."""
+    suffixes: frozenset[str]
+    """Of the files that are read, in small letters."""
     read: Callable[..., Any]
     """A user's file, of any of the kinds that the modality knows, to one signal; options are its
     size (`Unison.sizes`)."""
@@ -28,11 +34,24 @@ class Medium:
 
 
 MEDIA: dict[str, Medium] = {
-    "text": Medium(".txt", read_text, write_text, weigh_text),
-    "image": Medium(".png", read_image, write_image, weigh_image),
-    "audio": Medium(".wav", read_audio, write_audio, weigh_audio),
-    "video": Medium(".mp4", read_video, write_video, weigh_video),
+    "text": Medium(".txt", TEXTS, read_text, write_text, weigh_text),
+    "image": Medium(".png", PICTURES, read_image, write_image, weigh_image),
+    "audio": Medium(".wav", SOUNDS, read_audio, write_audio, weigh_audio),
+    "video": Medium(".mp4", CLIPS, read_video, write_video, weigh_video),
 }
+SUFFIXES: dict[str, str] = {
+    suffix: name
+    for name in ("video", "audio", "image", "text")  # a kind that pictures share is a picture's
+    for suffix in sorted(MEDIA[name].suffixes)
+}
+"""Kind of file -> modality; a WebP that moves is a video."""
+UNREAD = frozenset(
+    {".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".jxl", ".psd", ".dng", ".cr2"}
+    | {".nef", ".arw", ".wma", ".amr", ".ape", ".wv", ".mid", ".aac", ".m4a", ".aif", ".aiff"}
+    | {".caf", ".mka", ".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".ogv", ".vob"}
+    | {".rar", ".7z", ".zst", ".h5", ".hdf5", ".npz"}
+).difference(SUFFIXES)
+"""Of files that hold signals, too, but in ways that are not read."""
 
 
 def check_modalities(names: list[str]) -> None:

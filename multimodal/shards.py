@@ -6,6 +6,7 @@ python -m multimodal.shards folder --source my_files --out data/mine
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from core.cli import command, plain_options, quoted_lists
 from core.engine import EngineName
@@ -60,6 +61,12 @@ def world(
 def folder(
     source: Path,
     out: Path,
+    size: int = 32,
+    rate: int = 8000,
+    seconds: float = 1.3,
+    frames: int = 4,
+    field: str | None = None,
+    captions: Literal["one", "each"] = "one",
     val_fraction: float = 0.1,
     licence: str = "not stated",
     strict: bool = False,
@@ -67,28 +74,39 @@ def folder(
     workers: int | None = None,
     address: str | None = None,
 ) -> None:
-    """Turn a folder of your own files into paired shards: seven.png + seven.wav + seven.txt.
+    """Turn your own files into paired shards: seven.png + seven.wav + seven.txt.
 
     Files of one folder and stem are a sample, of two modalities or more, of at most one file each.
+    So are the members of a tar (webdataset) or zip file, a row of a Parquet file or of what Hugging
+    Face's datasets saved, and a file with the caption that metadata.jsonl, .csv or .parquet has.
     Duplicates and what cannot be read or lacks a partner are dropped and counted in the manifest.
 
     Args:
-        source: Folder with txt, png, jpeg, webp, wav, flac, ogg, mp3, mp4, webm, gif files.
+        source: Folder with such files, also in folders below it and behind links; or one file, or
+            a pattern: "shards/*.tar", "shards/{000..012}.tar".
         out: Folder to write; train and val appear in it.
+        size: Side of the pictures and frames written, in pixels.
+        rate: Hz of the sounds written.
+        seconds: Length of the sounds written.
+        frames: Frames of the clips written.
+        field: Key or column of captions; by default text, caption or another usual one.
+        captions: Of several captions of a sample: `one` takes the first, and a .txt with its lines
+            joined; `each` makes a sample of each (all of them in one split).
         val_fraction: Share of samples for validation, chosen by a hash of their content.
         licence: Licence of the files, for the manifest.
-        strict: Fail, and write nothing, if more than a tenth is dropped, cut or resampled.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut or joined.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     from core.engine import engine_named
     from core.splits import report
-    from multimodal.folder_shards import HINTS, build_folder
+    from multimodal.folder_shards import HINTS, Signals, build_folder
 
+    signals = Signals(size, rate, seconds, frames)
+    options = {"signals": signals, "field": field, "captions": captions, "strict": strict}
     runs_on = engine_named(engine, workers, address)
-    manifests = build_folder(source, out, val_fraction, licence, runs_on, strict=strict)
-    report(out, manifests, HINTS)
+    report(out, build_folder(source, out, val_fraction, licence, runs_on, **options), HINTS)
 
 
 if __name__ == "__main__":

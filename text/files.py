@@ -8,12 +8,17 @@ from core.files import existing_file, new_file
 
 LONGEST = 1_000
 """Characters; a caption has about thirty."""
+SUFFIXES = frozenset({".txt", ".caption"})
+"""Of files that hold a text, in letters of either size."""
 
 
 def read_text(value: str | Path) -> str:
-    """Return the text, or what the .txt file of that name holds, with white space joined."""
+    """Return the text, or what the .txt file of that name holds, with white space joined.
+
+    A name in capitals (CAPTION.TXT) is one as well.
+    """
     path = Path(value)
-    is_file = isinstance(value, Path) or path.suffix == ".txt"
+    is_file = isinstance(value, Path) or path.suffix.lower() in SUFFIXES
     text = " ".join((_decode(existing_file(path)) if is_file else str(value)).split())
     if not text:
         raise UserError(f"the text {str(value)!r} is empty; write a few words")
