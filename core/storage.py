@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.block_cache import BlockCache
+from core.cache_folder import cache_folder
 from core.errors import UserError
 
 HOPELESS = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError)
@@ -31,8 +32,9 @@ class DataLost(UserError):
 class Remote:
     """How shards on a URL are read; local ones are read as they are."""
 
-    cache: str = "~/.cache/unison/shards"
-    """Folder of local copies, which several runs may share."""
+    cache: str | None = None
+    """Folder of local copies, which several runs may share; by default shards in this machine's
+    cache, which is ~/.cache/unison or below XDG_CACHE_HOME."""
     gigabytes: float = 10.0
     """Bound of that folder; it should hold what a window of samples takes."""
     block_mib: float = 4.0
@@ -102,7 +104,9 @@ class RemoteFolder:
     def __init__(self, url: str, remote: Remote):
         self.url, self.remote = url.rstrip("/"), remote
         self.block = int(remote.block_mib * 2**20)
-        self.cache = BlockCache(remote.cache, int(remote.gigabytes * 1e9))
+        self.cache = BlockCache(
+            remote.cache or cache_folder() / "shards", int(remote.gigabytes * 1e9)
+        )
 
     def __str__(self) -> str:
         return self.url

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from core.cache_folder import cache_folders
 from core.errors import UserError
 from core.files import new_file
 
@@ -29,10 +30,44 @@ def library() -> ctypes.CDLL:
     """Return the library; compile it first where that was never done.
 
     Raises:
-        ValueError: if it must be compiled and there is no compiler, or it refuses.
+        UserError: if it must be compiled and there is no compiler, or it refuses; or if it can be
+            kept nowhere.
     """
-    path = _path()
-    if not path.exists():
+    reason = "there is no folder for it"
+    for path in _places():
+        try:
+            return _loaded(path)
+        except OSError as error:  # one that cannot be written, is full, or may hold no programs
+            reason = str(error)
+    raise UserError(
+        f"the step in C++ can be kept nowhere ({reason}); name a folder in XDG_CACHE_HOME that can"
+        f" be written and run programs, or {WITHOUT}"
+    )
+
+
+def at_hand() -> bool:
+    """Tell whether the library works here; where only a part of what it takes is there, say why.
+
+    Without a compiler it is quietly left out.
+    """
+    if shutil.which(_command()[0]) is None and not any(map(_is_there, _places())):
+        return False
+    try:
+        library()
+    except UserError as error:
+        print(f"going on in PyTorch: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+@cache
+def lanes() -> int:
+    """Return how many floats a vector of this CPU holds."""
+    return library().unison_lanes()
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    if not _is_there(path):
         _build(path)
     found = ctypes.CDLL(str(path))
     found.unison_lanes.restype = c_int64
@@ -42,24 +77,21 @@ def library() -> ctypes.CDLL:
     return found
 
 
-def at_hand() -> bool:
-    """Tell whether the library is there, or could be compiled."""
-    return _path().exists() or shutil.which(_command()[0]) is not None
+def _places() -> list[Path]:
+    """Return where the library may lie: first where it does, then where it is best kept."""
+    name = _name()
+    return sorted((f / name for f in cache_folders()), key=lambda path: not _is_there(path))
 
 
-@cache
-def lanes() -> int:
-    """Return how many floats a vector of this CPU holds."""
-    return library().unison_lanes()
+def _is_there(path: Path) -> bool:
+    return os.access(path, os.R_OK)  # False too in a folder that may not be entered
 
 
-def _path() -> Path:
-    """Return where the library lies: of these sources, for this compiler and this CPU."""
-    sources = [path.read_text() for path in sorted(HERE.glob("*.[ch]*"))]
+def _name() -> str:
+    """Return the name of the library of these sources, for this compiler and this CPU."""
+    sources = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.[ch]*"))]
     made_of = repr([sources, _command(), _cpu()])
-    digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "unison" / f"decoder_{digest}.so"
+    return f"decoder_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
 
 
 def _cpu() -> str:
@@ -69,7 +101,7 @@ def _cpu() -> str:
 def _command() -> list[str]:
     arm = platform.machine() in ("aarch64", "arm64")
     threads = [] if sys.platform == "darwin" else ["-fopenmp"]  # Apple's compiler comes without
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    compiler = shlex.split(os.environ.get("CXX") or "c++")
     return [*compiler, *FLAGS, "-mcpu=native" if arm else "-march=native", *threads]
 
 
@@ -83,8 +115,9 @@ def _build(path: Path) -> None:
     print("compiling the decoder's step, once ...", file=sys.stderr, flush=True)
     with new_file(path) as partial:
         done = subprocess.run(
-            [*command, str(SOURCE), "-o", str(partial)], capture_output=True, text=True
-        )
+            [*command, str(SOURCE), "-o", str(partial)],
+            capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
         if done.returncode:
             lines = done.stderr.splitlines()
             reason = next((line for line in lines if "error" in line), "it gives no reason")

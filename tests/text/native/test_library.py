@@ -1,11 +1,15 @@
 """Claims about how the C++ is compiled and found again."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from core import cache_folder
 from text.native import library as lib
 
 MULTIPLY = (
@@ -43,9 +47,93 @@ def test_a_compiler_that_refuses_is_a_clear_line_and_leaves_nothing(tmp_path):
 
 
 def test_the_library_is_compiled_anew_for_another_cpu(monkeypatch):
-    here = lib._path()
+    here = lib._name()
     monkeypatch.setattr(lib, "_cpu", lambda: "elsewhere")
-    assert lib._path() != here
+    assert lib._name() != here
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """Return the folder of the cache, in which nothing is yet; compiling is a copy."""
+    folder = tmp_path / "cache"
+    whole = lib._places()[0]
+    lib.library()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(lib, "_build", lambda path: copied(whole, path))
+    for cached in (cache_folder._temporary, lib.library):
+        cached.cache_clear()
+    yield folder
+    for cached in (cache_folder._temporary, lib.library):
+        cached.cache_clear()
+
+
+def copied(whole, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(whole, path)
+
+
+def libraries(folder):
+    return sorted(str(p.relative_to(folder).parts[0]) for p in folder.rglob("*.so"))
+
+
+def test_a_library_that_cannot_be_loaded_is_made_in_the_next_folder(compiled):
+    (compiled / "unison").mkdir(parents=True)
+    (compiled / "unison" / lib._name()).write_bytes(b"half")
+    assert lib.library().unison_lanes() == lib.lanes()
+    assert libraries(compiled.parent) == ["cache", "tmp"]
+
+
+def test_a_cache_that_takes_no_files_keeps_the_library_in_a_temporary_folder(compiled):
+    compiled.write_text("no folder")
+    assert lib.at_hand()
+    assert libraries(compiled.parent) == ["tmp"]
+
+
+def test_a_library_is_found_where_it_lies_before_it_is_made_anew(compiled, monkeypatch):
+    compiled.write_text("no folder")
+    lib.library()
+    compiled.unlink()
+    lib.library.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(lib, "_name", lambda: next((compiled.parent / "tmp").rglob("*.so")).name)
+    assert lib.at_hand()
+    assert libraries(compiled.parent) == ["tmp"]
+
+
+def test_a_library_that_can_be_kept_nowhere_is_left_out_with_a_line(compiled, monkeypatch, capsys):
+    monkeypatch.setattr(lib, "cache_folders", lambda: iter([Path("/proc/none")]))
+    assert not lib.at_hand()
+    assert "name a folder in XDG_CACHE_HOME" in capsys.readouterr().err
+
+
+def test_where_a_compiler_refuses_there_is_a_line_and_no_library(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lib, "cache_folders", lambda: iter([tmp_path]))
+    monkeypatch.setattr(lib, "library", lib.library.__wrapped__)
+    monkeypatch.setenv("CXX", "false")
+    assert not lib.at_hand()
+    assert "going on in PyTorch: false cannot compile" in capsys.readouterr().err
+
+
+def test_without_a_compiler_the_library_is_quietly_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lib, "cache_folders", lambda: iter([tmp_path]))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not lib.at_hand()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_empty_name_of_a_compiler_is_the_usual_one(monkeypatch):
+    monkeypatch.setenv("CXX", "")
+    assert lib._command()[0] == "c++"
+
+
+@pytest.mark.slow  # compiles
+@pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
+def test_without_a_home_the_library_is_compiled_in_a_temporary_folder(home, tmp_path):
+    places = {"HOME": home, "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path)}
+    assert python(MULTIPLY, **places).stdout == "tensor([[3., 3.]])\n"
+    assert len(list(tmp_path.rglob("*.so"))) == 1
 
 
 def test_the_library_is_compiled_once_and_then_found(tmp_path):
