@@ -1,7 +1,9 @@
 """A tokenizer out of a folder of a model of others, and into one."""
 
 import json
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
         folder: With tokenizer.json and, unless that tells enough, tokenizer_config.json.
         config: Of config.json and generation_config.json together.
 
+    Special tokens that the model has no row for, such as a [PAD] that a fine-tuning put in, are
+    left out: no text contains them, and they are never written.
+
     Raises:
-        ValueError: if it has more tokens than the model rows, or other tokens that begin and end.
+        UserError: if texts are made of tokens without a row, or other tokens begin and end them.
     """
     path = folder / TOKENIZER
     if not path.is_file():
@@ -32,14 +37,11 @@ def read_hf_tokenizer(folder: Path, config: Mapping[str, Any]) -> TextTokenizer:
             f" AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
         )
     try:
-        tokenizer = _as_learned(read_tokenizer(path))
+        tokenizer = _as_learned(read_tokenizer(path, config))
     except ValueError as error:
         raise UserError(f"the tokenizer in {folder} cannot be read: {error}") from error
     if len(tokenizer) > config["vocab_size"]:
-        raise UserError(
-            f"{path} has {len(tokenizer)} tokens but the model's vocabulary is"
-            f" {config['vocab_size']}: it is another model's; take both from one place"
-        )
+        tokenizer = _with_rows(tokenizer, config["vocab_size"], path)
     for role in ("bos", "eos"):
         _check_role(role, getattr(tokenizer.roles, role), config, path)
     return tokenizer
@@ -94,6 +96,44 @@ def _as_learned(tokenizer: TextTokenizer) -> TextTokenizer:
     plain = TextTokenizer(json.dumps(learned))
     same = json.loads(_with_begin(plain)) == json.loads(tokenizer.library_json)
     return plain if same else tokenizer
+
+
+def _with_rows(tokenizer: TextTokenizer, rows: int, path: Path) -> TextTokenizer:
+    """Return a tokenizer without the special tokens that the model has no row for."""
+    extra = {name: n for name, n in tokenizer.vocabulary.items() if n >= rows}
+    needed = set(extra) - set(tokenizer.special)
+    needed |= {name for name, n in extra.items() if n in (tokenizer.bos, tokenizer.eos)}
+    if needed:
+        first = min(needed, key=extra.__getitem__)
+        raise UserError(
+            f"{path} has {len(tokenizer)} tokens but the model's embedding has {rows} rows: none"
+            f" for {len(needed)} that texts need, such as {first!r} ({extra[first]}); take both"
+            " from one place, or give the model rows with transformers:"
+            f" model.resize_token_embeddings({len(tokenizer)}); model.save_pretrained(...)"
+        )
+    held = json.loads(tokenizer.library_json)
+    held["added_tokens"] = [token for token in held["added_tokens"] if token["id"] < rows]
+    vocabulary = held["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        held["model"]["vocab"] = {name: n for name, n in vocabulary.items() if n < rows}
+    else:  # a Unigram numbers its tokens by their places
+        held["model"]["vocab"] = vocabulary[:rows]
+    if _mentions(held["post_processor"], extra):
+        held["post_processor"] = None
+    roles = tokenizer.roles
+    pad = roles.pad if roles.pad is not None and roles.pad < rows else None
+    names = ", ".join(f"{name!r} ({n})" for name, n in sorted(extra.items(), key=lambda e: e[1]))
+    print(f"left out {names}: the model has {rows} rows, none for it", file=sys.stderr)
+    return TextTokenizer(json.dumps(held), replace(roles, pad=pad))
+
+
+def _mentions(part: object, names: Mapping[str, int]) -> bool:
+    """Tell whether a part of a tokenizer names one of some tokens, at any depth."""
+    if isinstance(part, dict):
+        return any(_mentions(value, names) for pair in part.items() for value in pair)
+    if isinstance(part, list):
+        return any(_mentions(value, names) for value in part)
+    return isinstance(part, str) and part in names
 
 
 def _check_role(role: str, number: int | None, config: Mapping[str, Any], path: Path) -> None:

@@ -132,6 +132,8 @@ class TextModule(TrainedModule):
         learned = rows.targets[rows.targets != IGNORE]
         alone: dict[str, Any] = {"add_dataloader_idx": False}
         self.log(f"{name}/loss", loss, prog_bar=True, batch_size=len(learned), **alone)
+        if self._token_bytes is None:
+            return
         size = int(self._token_bytes.to(learned.device)[learned].sum())
         bits = loss * len(learned) / max(1, size) / math.log(2)
         self.log(f"{name}/bits_per_byte", bits, batch_size=size, **alone)
@@ -197,8 +199,12 @@ class TextModule(TrainedModule):
         write_text(stem.with_suffix(".txt"), "\n".join(lines))
 
     @cached_property
-    def _token_bytes(self) -> Int[Tensor, "V"]:
-        return token_bytes(self.codec.tokenizer)
+    def _token_bytes(self) -> Int[Tensor, "V"] | None:
+        """Bytes of each token; None of a tokenizer that cannot spell every byte."""
+        try:
+            return token_bytes(self.codec.tokenizer)
+        except UserError:
+            return None
 
     def _settle_tokenizer(self) -> None:
         """Take the tokenizer that is asked for; all that ask, a checkpoint too, must agree."""

@@ -204,7 +204,8 @@ class TextTokenizer:
         if found != SPECIAL:
             raise UserError(
                 f"a tokenizer whose first tokens are {found} does not fit: they must be {SPECIAL}, "
-                "or its roles be given; train one with: python -m text.train_tokenizer"
+                "or its roles be given; name bos_token and eos_token in a tokenizer_config.json "
+                "beside it, or train one with: python -m text.train_tokenizer"
             )
         return Roles()
 

@@ -34,7 +34,7 @@ def parts(text: str, layout: Mapping[str, Any]) -> list[str]:
 def _single(model: Mapping[str, Any]) -> bool:
     """Tell whether a character's tokens never depend on the others: nothing merges."""
     options = ("merges", "ignore_merges", "fuse_unk")
-    return model["type"] == "BPE" and not any(model.get(option) for option in options)
+    return model.get("type") == "BPE" and not any(model.get(option) for option in options)
 
 
 def _byte_level(words: Mapping[str, Any] | None, *, parted: bool) -> bool:
@@ -42,6 +42,6 @@ def _byte_level(words: Mapping[str, Any] | None, *, parted: bool) -> bool:
     return (
         words is not None
         and words["type"] == "ByteLevel"
-        and words["use_regex"] is parted
-        and not words["add_prefix_space"]
+        and words.get("use_regex", True) is parted  # older files do not tell
+        and not words.get("add_prefix_space", True)
     )
