@@ -65,7 +65,7 @@ def decoding() -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, MemoryError, Image.DecompressionBombError):
+    except (OSError, MemoryError, UserError, Image.DecompressionBombError):
         raise
     except Exception as error:
         raise OSError(str(error) or type(error).__name__) from error

@@ -3,22 +3,33 @@
 python -m video.shards --source my_clips --out data/clips --size 32 --frames 4
 """
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from core.canvas import Fit
+from core.canvas import Fit, to_square
 from core.cleaning import readable
-from core.cli import command
+from core.cli import command, plain_options
 from core.engine import EngineName, engine_named
 from core.errors import UserError
 from core.members import encode_clip, to_bytes
-from core.sources import find_files
+from core.outcome import FLAGS, Hint
+from core.records import Source, as_files, find_sources
 from core.splits import Members, cleaned, report, write_splits
-from video.files import read_video
+from video.files import SUFFIXES, read_frames
 
-SUFFIXES = {".mp4", ".webm", ".gif", ".webp"}
+SQUARE = 1.1
+"""Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
+UNREAD = {".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".ogv", ".vob"}
+"""Of clips that are not read, so that the last line can say so."""
+HINTS = {
+    "cut to the square in its middle": Hint("crop or pad them to squares before", changed=True),
+    "enlarged": Hint("a lower --size keeps their pixels", changed=True),
+    "frames between those picked left out": Hint("a higher --frames keeps more", changed=True),
+    "frames repeated": Hint("a lower --frames repeats none", changed=True),
+}
 
 
 def shards(
@@ -30,17 +41,23 @@ def shards(
     fit: Fit = "plain",
     val_fraction: float = 0.1,
     licence: str = "not stated",
+    strict: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
     address: str | None = None,
 ) -> None:
-    """Turn a folder of MP4, WebM, GIF and animated WebP files into shards for training.
+    """Turn your clips (MP4, MOV, WebM, MKV, AVI, GIF, WebP, APNG) into shards for training.
 
-    Frames are picked evenly from a clip's first to its last, and its largest centred square is
-    resized. Damaged, single-frame and duplicate ones are dropped and counted in the manifest.
+    They are files, members of tar (webdataset) and zip files, or rows of Parquet files and of what
+    Hugging Face's datasets saved.
+
+    Frames are picked evenly in time from a clip's first to its last: of a film those nearest to
+    such moments, of an animation those shown then. Its largest centred square is resized. Damaged,
+    single-frame and duplicate ones are dropped and counted in the manifest.
 
     Args:
-        source: Folder with clips, also in folders below it.
+        source: Folder with such files, also in folders below it and behind links; or one file, or
+            a pattern: "shards/*.tar", "shards/{000..012}.tar".
         out: Folder to write; train and val appear in it.
         size: Side of the frames written, in pixels.
         frames: Frames of the clips written.
@@ -48,6 +65,7 @@ def shards(
         fit: `plain` takes the largest centred square, `auto` looks for a drawing on a plain sheet.
         val_fraction: Share of clips for validation, chosen by a hash of their content.
         licence: Licence of the clips, for the manifest.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut, enlarged or thinned.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
@@ -55,7 +73,7 @@ def shards(
     if min(size, frames, fps) < 1:
         raise UserError(f"size {size}, frames {frames} and fps {fps} must be at least 1")
     dropped: Counter[str] = Counter()
-    files = find_files(source, SUFFIXES, dropped)
+    files = find_sources(source, SUFFIXES, dropped, UNREAD)
     clean = partial(_clean, size=size, frames=frames, fit=fit)
     samples = cleaned(
         engine_named(engine, workers, address), clean, files, dropped, "clips", len(files)
@@ -67,23 +85,43 @@ def shards(
         required=["video.npy"],
         dropped=dropped,
         val_fraction=val_fraction,
+        hints=HINTS,
+        strict=strict,
         source=source.name,
         licence=licence,
         builder={"command": "video.shards", "val_fraction": val_fraction, **options},
         fields={"size": size, "frames": frames, "fps": fps},
     )
-    report(out, manifests)
+    report(out, manifests, HINTS)
 
 
 def _clean(
-    files: Iterable[Path], dropped: Counter[str], *, size: int, frames: int, fit: Fit
+    sources: Iterable[Source], dropped: Counter[str], *, size: int, frames: int, fit: Fit
 ) -> Iterator[Members]:
-    return readable(
-        files,
-        lambda path: {"video.npy": encode_clip(to_bytes(read_video(path, size, frames, fit)))},
-        dropped,
-    )
+    for path in as_files(sources, SUFFIXES, dropped):
+        changes: list[str] = []
+        read = partial(_read, size=size, frames=frames, fit=fit, changes=changes)
+        yield from readable([path], read, dropped)
+        dropped.update(changes)
+
+
+def _read(path: Path, *, size: int, frames: int, fit: Fit, changes: list[str]) -> dict[str, bytes]:
+    clip, count = read_frames(path, frames)
+    changes += _changes(clip.shape[-2:], count, size, frames, fit)
+    return {"video.npy": encode_clip(to_bytes(to_square(clip, size, fit)))}
+
+
+def _changes(sides: Sequence[int], count: int, size: int, frames: int, fit: Fit) -> Iterator[str]:
+    """Yield what a clip of `count` frames suffers when it becomes `frames` squares of `size`."""
+    if fit == "plain" and max(sides) > SQUARE * min(sides):
+        yield "cut to the square in its middle"
+    if min(sides) < size:
+        yield "enlarged"
+    if count > frames:
+        yield "frames between those picked left out"
+    if count < frames:
+        yield "frames repeated"
 
 
 if __name__ == "__main__":
-    command(shards)
+    command(shards, plain_options(sys.argv[1:], flags=FLAGS))

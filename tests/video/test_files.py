@@ -74,7 +74,7 @@ def test_frames_are_picked_evenly_and_a_short_clip_repeats():
         ("cut.mp4", "is no clip .* or is damaged"),
         ("sound.mp4", "holds no video"),
         ("still.gif", "holds 1 frames but a clip has 2"),
-        ("still.png", "is no clip"),
+        ("still.png", "holds 1 frames but a clip has 2"),
         ("tiny.gif", "1x1 pixels"),
         ("cut.gif", "is damaged"),
     ],

@@ -45,3 +45,24 @@ def test_video_data_gives_clips_of_one_size(source, tmp_path):
     (batch,) = VideoData(str(tmp_path / "out"), batch_size=count).train_dataloader()
     assert batch["video"].shape == (count, 3, 3, 32, 32)
     assert batch["video"].abs().max() <= 1
+
+
+def test_clips_under_other_usual_suffixes_are_taken(tmp_path, capsys):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for i, name in enumerate(("IMG_1.MOV", "b.m4v", "c.3gp")):
+        write_video(folder / "whole.mp4", clip(i), upscale=2)
+        (folder / "whole.mp4").rename(folder / name)
+    (folder / "d.wmv").write_bytes(b"not read")
+    shards(folder, tmp_path / "out", size=16)
+    counts = [Manifest.load(tmp_path / "out" / split).samples for split in ("train", "val")]
+    assert sum(counts) == 3
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "1 unread kind of file (convert them to a kind that is read" in last
+    assert "3 frames between those picked left out (a higher --frames keeps more)" in last
+
+
+def test_strict_refuses_clips_that_lose_frames(tmp_path, source):
+    with pytest.raises(ValueError, match="frames between those picked left out"):
+        shards(source, tmp_path / "out", strict=True)
+    assert not (tmp_path / "out").exists()
