@@ -58,7 +58,7 @@ def write_files(folder: Path, modalities: Collection[str], count: int = 10, rare
 
 def run_trainer(module: type, data: type, out: Path, *options: str) -> None:
     """Train two steps as a command does."""
-    train(module, data, ["--config", str(SMOKE), "--out", str(out), *options])
+    train(module, data, ["--config", str(SMOKE), *options, "--out", str(out)])
 
 
 def train_all(shards: Path, run: Path, modalities: Collection[str], *more: str) -> Path:
