@@ -30,7 +30,7 @@ def run_alone(code: str, folder: Path, absent: tuple[str, ...] = ()) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -19,7 +19,7 @@ from tests.training import TRAINERS, latest
 
 GLOBAL_BATCH = 6
 TOLERANCE = 1e-6
-LIMIT = 120
+LIMIT = 600
 """Seconds after which ranks that have not ended never will."""
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -44,7 +44,7 @@ def launch(module, world, out, ranks, *more, name="image", strategy="ddp"):
     """Train by the command, which starts the other ranks itself."""
     words = [*module.split(), *latest([*options(name, world, out, ranks, strategy), *more])]
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, env=ENVIRONMENT, timeout=300,
+        [sys.executable, "-m", *words], cwd=ROOT, env=ENVIRONMENT, timeout=600,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def _has_pool_above(process: psutil.Process) -> bool:
         return False
 
 
-def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
+def gone(processes: list[psutil.Process], seconds: float = 600) -> bool:
     return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 

@@ -187,7 +187,7 @@ def assert_read_or_refused(folder, expected):
 
 def fuzz(examples):
     return settings(
-        max_examples=examples, deadline=2000, derandomize=True, database=None,
+        max_examples=examples, deadline=None, derandomize=True, database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )  # fmt: skip
 

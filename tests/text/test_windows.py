@@ -137,7 +137,7 @@ def test_another_tokenizer_beside_the_tokens_is_refused(corpus, tmp_path):
 
 def run(*words: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "text.train", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 SMALL = [

@@ -156,9 +156,9 @@ def test_more_than_may_wait_get_429_and_when_to_come_again(run):
     with build_app(run, Limits(waiting=1), device="cpu", page=False) as app:
         client, service = TestClient(app), service_of(app)
         begun, go = threading.Event(), threading.Event()
-        work = (lambda _: begun.set() or go.wait(20),)
+        work = (lambda _: begun.set() or go.wait(600),)
         threading.Thread(target=service.call, args=work).start()
-        begun.wait(20)
+        assert begun.wait(600)
         request = service.submit(Wish({}, ("text",)))
         answer = post(client, to="text")
         go.set()

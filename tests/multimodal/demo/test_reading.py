@@ -50,7 +50,7 @@ def test_a_function_is_run_elsewhere_and_again_in_the_same_process(reader):
 @pytest.mark.parametrize(
     ("function", "args", "told"),
     [
-        (spend, (60,), "longer than 1 s"),
+        (spend, (3600,), "longer than 1 s"),
         (fill, (4_000,), "too much memory"),
         (die, (), "its decoder failed"),
         (spoil, (), "is damaged in a way"),
@@ -60,11 +60,9 @@ def test_a_function_is_run_elsewhere_and_again_in_the_same_process(reader):
 def test_whatever_goes_wrong_there_is_a_line_and_the_next_file_is_read(
     reader, function, args, told
 ):
-    begun = time.monotonic()
     with pytest.raises(ValueError, match=told):
-        reader.run(function, *args, seconds=1.0)
-    assert time.monotonic() - begun < 20
-    assert reader.run(fill, 1, seconds=20.0) == 2**20
+        reader.run(function, *args, seconds=1.0 if function is spend else 600.0)
+    assert reader.run(fill, 1, seconds=600.0) == 2**20
 
 
 def test_a_signal_comes_back_as_the_file_holds_it():

@@ -58,8 +58,8 @@ def service(unison, notes):
 def held(service):
     """Keep the computing thread busy until the event that is returned is set."""
     begun, go = threading.Event(), threading.Event()
-    threading.Thread(target=service.call, args=(lambda _: begun.set() or go.wait(20),)).start()
-    begun.wait(20)
+    threading.Thread(target=service.call, args=(lambda _: begun.set() or go.wait(600),)).start()
+    assert begun.wait(600)
     return go
 
 

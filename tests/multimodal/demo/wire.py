@@ -70,7 +70,7 @@ class Served:
 
     def get(self, path: str) -> bytes:
         """Return what a good request gets."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=600) as answer:
             return answer.read()
 
     def uploads(self) -> list[Path]:
@@ -110,7 +110,7 @@ def served_alone(run: Path, folder: Path, *options: str) -> Iterator[Served]:
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -122,7 +122,7 @@ def children(served: Served) -> int:
 
 
 def _wait(served: Served) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while time.monotonic() < until:
         assert served.process.poll() is None, (served.folder / "log").read_text()[-2000:]
         try:
