@@ -7,7 +7,6 @@ bytes, so that a large one is work for many; each worker looks up what is in it 
 import bz2
 import gzip
 import lzma
-import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -223,7 +222,8 @@ class Archive:
         plain = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115, see __exit__
         try:
             with opened(self.path) as packed:
-                shutil.copyfileobj(packed, plain, 1 << 20)
+                while data := packed.read1(1 << 16):
+                    plain.write(data)
         except BROKEN:  # what came before may be whole
             self._breaks_off = True
         plain.seek(0)
