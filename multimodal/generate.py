@@ -55,6 +55,7 @@ def generate(
     check_out(Path(out), overwrite)
     from multimodal.media import check_modalities
     from multimodal.unison import Unison
+    from multimodal.wish import Wish
 
     check_modalities(to)
     paths = {"text": text, "image": image, "audio": audio, "video": video}
@@ -64,7 +65,7 @@ def generate(
     given = {name: unison.read(name, value) for name, value in inputs.items()}
     settings = {"count": count, "seed": seed, "guidance": guidance, "steps": steps}
     settings |= {"first_frame": first_frame}
-    made = unison.generate(**given, to=to, **settings)
+    made = unison.fulfil(Wish(given, to, **settings))
     samples = {str(seed + i): {name: made[name][i] for name in to} for i in range(count)}
     with new_folder(out, replace=overwrite) as folder:
         write_samples(folder, given, samples, unison.rate if "audio" in to else None)

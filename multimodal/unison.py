@@ -5,9 +5,9 @@ observed signals -towers-> embeddings -prior-> missing embeddings -generators-> 
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import torch
 from einops import repeat
@@ -22,10 +22,11 @@ from core.module import TrainedModule
 from core.noise import mix
 from core.sampling import FlowOptions
 from multimodal.alignment import AlignmentModule
+from multimodal.inputs import several, split_inputs, to_signal
 from multimodal.media import MEDIA
 from multimodal.prior import PriorModule
 from multimodal.towers import GENERATORS
-from multimodal.wish import Wish
+from multimodal.wish import Wish, modality_names, real, whole
 from text import TextOptions
 
 OPTIONS: dict[str, Any] = {name: FlowOptions() for name in GENERATORS} | {"text": TextOptions()}
@@ -49,7 +50,8 @@ class Unison:
             device: Where to compute, as torch names it; `auto` takes a GPU if there is one.
             replace: Folders of stages that are taken from elsewhere, for comparisons.
         """
-        self.run, self.replace = Path(run), replace or {}
+        self.run, self.replace = Path(run).expanduser(), replace or {}
+        self._folder = self.run.absolute()  # stages are read later, perhaps from another folder
         if not self.run.is_dir():
             raise UserError(f"{run} is no folder of a run; train one with: make quickstart")
         self.device = pick_device(device)
@@ -62,24 +64,32 @@ class Unison:
         audio: Any = None,
         video: Any = None,
         *,
-        to: Sequence[str],
-        count: int = 1,
-        seed: int = 0,
-        guidance: float | None = None,
-        steps: int | None = None,
+        to: str | Iterable[str],
+        count: SupportsIndex = 1,
+        seed: SupportsIndex = 0,
+        guidance: SupportsFloat | None = None,
+        steps: SupportsIndex | None = None,
         first_frame: bool = False,
     ) -> dict[str, Any]:
         """Generate `count` signals of each modality in `to`; those of one sample agree.
 
         Sample i depends on `seed + i` alone. Inputs that are None are left open: without any, all
-        outputs are sampled jointly.
+        outputs are sampled jointly. An input may be a path, the bytes of a file or an open file,
+        whatever its modality. A list of inputs (or a batch of what was made) is worked through one
+        by one: `count` outputs of the first, then of the next, with the same seeds.
 
         Args:
             text: A caption, or the path of a .txt file; it may mention any part of the whole.
-            image: A path, or pixels in [-1, 1], [3 H W].
-            audio: A path, or a waveform in [-1, 1], [S].
-            video: A path, or frames in [-1, 1], [F 3 H W].
-            to: Modalities to generate; one that was given comes out as a variation.
+            image: A Pillow picture of any mode, or an array or tensor, [H W], [H W C] or [C H W].
+                Of uint8 it is from 0 to 255; floats are from 0 to 1, or from -1 to 1 if some are
+                below -0.1, as those that are made.
+            audio: (rate, samples) in either order, or {"array": ..., "sampling_rate": ...}. Samples
+                are [S], [S C] or [C S], floats or whole numbers of full scale. A waveform that was
+                made needs no rate.
+            video: An array or tensor, [F H W C] or [F C H W], with values as of a picture, or a
+                list of pictures; frames are picked evenly.
+            to: Modalities to generate, one name or several; one that was given comes out as a
+                variation.
             count: Samples.
             seed: The first sample's seed.
             guidance: Weight of the condition in the generators; None is each one's default.
@@ -87,23 +97,40 @@ class Unison:
             first_frame: Start the video from the input image, or else from the generated one.
 
         Returns:
-            Modality -> list of texts, or a tensor of signals stacked along the first axis.
+            Modality -> list of texts, or a tensor of signals in [-1, 1], stacked along the first
+            axis: images [B 3 H W], sounds [B S] at `rate` Hz, clips [B F 3 H W]. `multimodal.save`
+            writes one to a file, `multimodal.to_pillow` shows an image in a notebook.
         """
         signals = {"text": text, "image": image, "audio": audio, "video": video}
         given = {name: value for name, value in signals.items() if value is not None}
-        wish = Wish(given, to, count, seed, guidance, steps, first_frame)
-        self.check_there(given, to)
-        options = {name: options_for(name, guidance, steps) for name in to}
-        _warn_of_unused(options, steps)
-        signals = {name: self.read(name, value) for name, value in given.items()}
-        observed = self.embed({name: batch_of_one(x) for name, x in signals.items()})
-        frame = signals.get("image") if first_frame else None
-        batches = [wish.seeds[i : i + BATCH] for i in range(0, count, BATCH)]
-        parts = [self._generate(observed, options, b, first_frame, frame) for b in batches]
-        return {name: _join([part[name] for part in parts]) for name in to}
+        numbers = (whole("count", count), whole("seed", seed))
+        numbers += (None if guidance is None else real("guidance", guidance),)
+        numbers += (None if steps is None else whole("steps", steps),)
+        wish = Wish(given, modality_names(to), *numbers, first_frame)
+        self.check_there(given, wish.to)
+        length = self.sizes["audio"]["samples"] if "audio" in given else None
+        parts = []
+        for row in split_inputs(given, length):
+            read = {name: self.read(name, value) for name, value in row.items()}
+            parts.append(self.fulfil(dataclasses.replace(wish, given=read)))
+        return {name: _join([part[name] for part in parts]) for name in wish.to}
+
+    def fulfil(self, wish: Wish) -> dict[str, Any]:
+        """Generate what is asked for from signals that `read` returned."""
+        self.check_there(wish.given, wish.to)
+        options = {name: options_for(name, wish.guidance, wish.steps) for name in wish.to}
+        _warn_of_unused(options, wish.steps)
+        observed = self.embed({name: batch_of_one(x) for name, x in wish.given.items()})
+        frame = wish.given.get("image") if wish.first_frame else None
+        batches = [wish.seeds[i : i + BATCH] for i in range(0, wish.count, BATCH)]
+        parts = [self._generate(observed, options, b, wish.first_frame, frame) for b in batches]
+        return {name: _join([part[name] for part in parts]) for name in wish.to}
 
     def check_there(self, given: Collection[str], to: Collection[str]) -> None:
         """Raise unless the run has towers for what is given and models for what is asked for."""
+        for name in ("alignment", "prior"):
+            if not self._checkpoint(name).exists():
+                self.stage(name)  # says what is missing
         there = [name for name in GENERATORS if self._checkpoint(name).exists()]
         for name in to:
             if name not in there:
@@ -121,10 +148,8 @@ class Unison:
                 )
 
     def read(self, modality: str, value: Any) -> Any:
-        """Return a signal as it is, or read it from a file at the size that the towers know."""
-        if not isinstance(value, str | Path):
-            return value
-        return MEDIA[modality].read(value, **self.sizes[modality])
+        """Return an input of any form (`multimodal.inputs`) as a signal of the towers' size."""
+        return to_signal(modality, value, **self.sizes[modality])
 
     @property
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -144,9 +169,10 @@ class Unison:
 
     @torch.no_grad()
     def embed(self, signals: Mapping[str, Any]) -> dict[str, Float[Tensor, "B E"]]:
-        """Return the towers' embeddings of batches of signals."""
+        """Return the towers' embeddings of batches of signals, or of lists of inputs."""
         tower = self.stage("alignment").embed
-        return {name: tower(name, self._here(signal)) for name, signal in signals.items()}
+        batches = {name: self._batch(name, signal) for name, signal in signals.items()}
+        return {name: tower(name, self._here(batch)) for name, batch in batches.items()}
 
     def complete(
         self, observed: Mapping[str, Float[Tensor, "B E"]], *, seeds: Sequence[int]
@@ -211,12 +237,19 @@ class Unison:
         return made
 
     def _checkpoint(self, name: str) -> Path:
-        return self.replace.get(name, self.run / name) / "last.ckpt"
+        return self.replace.get(name, self._folder / name) / "last.ckpt"
 
     def _as_frame(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
         """Return pictures as large as a frame of the run's clips."""
         side = self.stage("video").codec.plane.size
         return image if image.shape[-1] == side else resize(image, side)
+
+    def _batch(self, name: str, signals: Any) -> Any:
+        if isinstance(signals, Tensor) or (name == "text" and isinstance(signals, list)):
+            return signals
+        inputs = several(name, signals) or [signals]
+        read = [self.read(name, value) for value in inputs]
+        return torch.stack(read) if isinstance(read[0], Tensor) else read
 
     def _here(self, signal: Any) -> Any:
         return signal.to(self.device) if isinstance(signal, Tensor) else signal

@@ -1,11 +1,13 @@
 """What may be asked of a run: signals in, modalities out."""
 
-from collections.abc import Mapping, Sequence
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import UserError
-from multimodal.media import check_modalities
+from multimodal.media import MEDIA, check_modalities
 
 LIMITS = {"count": (1, 10_000), "seed": (0, 2**62), "guidance": (0, 100), "steps": (1, 10_000)}
 
@@ -49,3 +51,28 @@ class Wish:
             raise UserError("first_frame needs a video that starts from it; add video to --to")
         if self.first_frame and "image" not in self.given and "image" not in self.to:
             raise UserError("first_frame needs an image; give --image or add image to --to")
+
+
+def modality_names(to: str | Iterable[str]) -> list[str]:
+    """Return names as a list: of a list, of a set, or of one string with commas or blanks."""
+    if isinstance(to, set | frozenset):
+        to = sorted(to, key=lambda name: [*MEDIA, name].index(name))
+    words = [to] if isinstance(to, str) else list(to)
+    return [name for word in words for name in re.split(r"[,\s]+", str(word)) if name]
+
+
+def whole(name: str, value: Any) -> int:
+    """Return a whole number of any library (NumPy's, a tensor of one) as Python's own."""
+    try:
+        number = float(value)
+        return operator.index(value) if not number.is_integer() else int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{name} is {value!r} but must be a whole number") from None
+
+
+def real(name: str, value: Any) -> float:
+    """Return a number of any library as Python's own."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {value!r} but must be a number") from None

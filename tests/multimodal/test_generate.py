@@ -16,11 +16,13 @@ from PIL import Image
 import multimodal
 from core.checkpoint import describe
 from core.cli import command, plain_options
+from core.errors import UserError
 from image import ImageConfig, ImageModule
 from multimodal.contact import film_strip, write_contact_sheet
 from multimodal.generate import FLAGS, generate
 from multimodal.towers import MODALITIES, SLOTS
 from multimodal.unison import Unison, stage_seeds
+from multimodal.wish import whole
 from tests.tiny_run import NET, WIDTH, write_models
 
 ROOT = Path(multimodal.__file__).parents[1]
@@ -72,6 +74,86 @@ def test_files_and_tensors_say_the_same(unison: Unison):
     by_path = unison.generate(image=path, to=["image"])["image"]
     by_pixels = unison.generate(image=read_image(path), to=["image"])["image"]
     assert torch.equal(by_path, by_pixels)
+
+
+def test_pictures_arrays_and_sounds_in_memory_say_what_their_files_say(unison: Unison):
+    image, audio = FIXTURES / "seven.png", FIXTURES / "seven.wav"
+    pixels = np.asarray(Image.open(image).convert("RGB"))
+    samples, rate = soundfile.read(audio)
+    by_path = unison.generate(image=image, audio=audio, to="image")["image"]
+    for picture in (Image.open(image), pixels, pixels / 255, torch.tensor(pixels)):
+        made = unison.generate(image=picture, audio=(rate, samples), to="image")["image"]
+        torch.testing.assert_close(made, by_path, atol=0.02, rtol=0)
+
+
+def test_outputs_are_named_by_one_string_or_several(unison: Unison):
+    expected = unison.generate(to=["text", "image"])
+    for to in ("text,image", "text image", ("text", "image"), {"image", "text"}):
+        made = unison.generate(to=to)
+        assert made["text"] == expected["text"]
+        assert torch.equal(made["image"], expected["image"])
+    assert list(unison.generate(to="text")) == ["text"]
+
+
+def test_numbers_of_any_library_are_numbers(unison: Unison):
+    plain = unison.generate(to="image", seed=3, count=2, guidance=1.5, steps=2)["image"]
+    numbers = unison.generate(
+        to="image", seed=np.int64(3), count=torch.tensor(2), guidance=np.float32(1.5),
+        steps=np.uint8(2),
+    )["image"]  # fmt: skip
+    assert torch.equal(numbers, plain)
+    for value in (2.5, "many", None, float("nan"), [1]):
+        with pytest.raises(UserError, match=r"seed is .* but must be a whole number"):
+            whole("seed", value)
+
+
+def test_a_list_of_inputs_is_worked_through_one_by_one(unison: Unison):
+    texts = ["a red seven", "two blue ones"]
+    together = unison.generate(text=texts, image=FIXTURES / "seven.png", to="image", count=2)
+    alone = [
+        unison.generate(text=text, image=FIXTURES / "seven.png", to="image", count=2)["image"]
+        for text in texts
+    ]
+    assert torch.equal(together["image"], torch.cat(alone))
+
+
+def test_what_was_made_is_an_input_again(unison: Unison):
+    made = unison.generate(text="a red seven", to=MODALITIES, count=2)
+    again = unison.generate(**made, to="text")
+    assert len(again["text"]) == 2
+
+
+def test_one_caption_or_picture_is_a_batch_of_one_to_embed(unison: Unison):
+    words = unison.embed({"text": "a red seven"})["text"]
+    assert torch.equal(words, unison.embed({"text": ["a red seven"]})["text"])
+    path = FIXTURES / "seven.png"
+    pictures = unison.embed({"image": [Image.open(path), path]})["image"]
+    torch.testing.assert_close(pictures[0], pictures[1], atol=1e-3, rtol=0)
+
+
+def test_a_run_is_found_from_another_folder_and_after_it_was_moved(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = multimodal.load(run, device="cpu").generate(to="image")["image"]
+    shutil.copytree(run, tmp_path / "mein Läufchen")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mein Läufchen", Path("mein Läufchen"), f"{tmp_path}/mein Läufchen/"):
+        moved = multimodal.load(name, device="cpu")
+        monkeypatch.chdir("/")  # stages are read when they are needed
+        assert torch.equal(moved.generate(to="image")["image"], expected)
+        monkeypatch.chdir(tmp_path)
+
+
+def test_what_was_made_is_saved_and_shown(unison: Unison, tmp_path: Path):
+    made = unison.generate(to=MODALITIES)
+    for name, signals in made.items():
+        suffix = {"text": "txt", "image": "png", "audio": "wav", "video": "mp4"}[name]
+        multimodal.save(tmp_path / f"seven.{suffix}", signals[0], rate=unison.rate)
+    assert soundfile.info(tmp_path / "seven.wav").samplerate == unison.rate
+    shown = np.asarray(multimodal.to_pillow(made["image"][0]))
+    assert np.array_equal(shown, np.asarray(Image.open(tmp_path / "seven.png")))
+    with pytest.raises(UserError, match="must end in one of"):
+        multimodal.save(tmp_path / "seven.gif", made["video"][0])
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(unison: Unison):

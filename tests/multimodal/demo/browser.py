@@ -47,13 +47,13 @@ def service_of(app):
 
 
 @contextmanager
-def chromium():
+def chromium(*switches: str):
     """Yield a headless Chromium, or skip the test where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *switches])
         yield browser
         browser.close()
 
