@@ -1,16 +1,22 @@
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core.engine import Local
+from core.manifest import Manifest
 from core.members import decode_clip, decode_flac, decode_png
 from core.shards import ShardReader
-from multimodal.folder_shards import build_folder, modality_of, pair_files, read_pairs
+from multimodal.folder_shards import Signals, build_folder, modality_of, pair_files, read_pairs
+from tests.core.test_archives import write_tar
 
 
 def draw_picture(path: Path, shade: int, **options) -> None:
@@ -92,3 +98,141 @@ def test_a_webp_that_moves_is_a_video(tmp_path: Path):
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     groups = pair_files(sorted(tmp_path.iterdir()), Counter())
     assert [list(group) for group in groups] == [["video"], ["image"]]
+
+
+def draw_pictures(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        draw_picture(folder / name, 20 * number + 1)
+
+
+def build(source: Path, out: Path, **options) -> tuple[list[str], dict[str, int]]:
+    """Return the captions of all samples, sorted, and what was dropped."""
+    build_folder(source, out, 0.3, "mine alone", **options)
+    readers = [ShardReader(out / split) for split in ("train", "val")]
+    texts = [r.read(i)["txt"].decode() for r in readers for i in range(len(r))]
+    return sorted(texts), Manifest.load(out / "train").dropped
+
+
+def fetched(folder: Path) -> Path:
+    """A tar file as img2dataset writes it, of eight pictures of which one lacks its text."""
+    draw_pictures(folder, *(f"{n:09d}.jpg" for n in range(8)))
+    members = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for number in range(8):
+        told = {"url": "x", "caption": f"caption {number}", "status": "success"}
+        members[f"{number:09d}.json"] = json.dumps(told).encode()
+        if number != 3:
+            members[f"{number:09d}.txt"] = f"caption {number}".encode()
+    (folder.parent / "shards").mkdir()
+    return write_tar(folder.parent / "shards" / "00000.tar", dict(sorted(members.items())))
+
+
+def test_the_samples_of_a_webdataset_tar_are_pairs(tmp_path: Path):
+    shards = fetched(tmp_path / "files").parent
+    texts, dropped = build(shards, tmp_path / "out")
+    assert texts == [f"caption {n}" for n in range(8) if n != 3]
+    assert dropped == {"no partner": 1}
+
+
+def test_pictures_beside_metadata_are_pairs(tmp_path: Path):
+    source = tmp_path / "pictures"
+    draw_pictures(source, *(f"{n:04d}.png" for n in range(6)))
+    rows = [{"file_name": f"{n:04d}.png", "text": f"picture number {n}"} for n in range(6)]
+    (source / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts, dropped = build(source, tmp_path / "out")
+    assert texts == [row["text"] for row in rows]
+    assert not dropped
+
+
+def test_rows_of_parquet_are_pairs(tmp_path: Path):
+    draw_pictures(tmp_path / "files", *(f"{n}.png" for n in range(8)))
+    pictures = [{"bytes": (tmp_path / "files" / f"{n}.png").read_bytes(), "path": f"{n}.png"}
+                for n in range(8)]  # fmt: skip
+    table = pa.table({"image": pictures, "text": [f"text {n}" for n in range(8)]})
+    (tmp_path / "table").mkdir()
+    pq.write_table(table, tmp_path / "table" / "train-00000-of-00001.parquet", row_group_size=3)
+    texts, dropped = build(tmp_path / "table", tmp_path / "out")
+    assert texts == [f"text {n}" for n in range(8)]
+    assert not dropped
+
+
+def test_files_are_paired_however_their_names_write_an_accent_or_a_suffix(tmp_path: Path):
+    source = tmp_path / "mine"
+    draw_pictures(source, "cafe\u0301.png", "v1.5.PNG", "img 1.jfif.png", "two.png")
+    for name in ("caf\u00e9.txt", "v1.5.TXT", "img 1.jfif.txt", "two.Txt"):
+        (source / name).write_text(name)
+    texts, dropped = build(source, tmp_path / "out")
+    assert len(texts) == 4
+    assert not dropped
+
+
+def test_pairs_behind_links_are_taken(files: Path, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(files)
+    assert build(tmp_path / "in", tmp_path / "out")[0] == ["a one", "a six", "a two"]
+
+
+def test_captions_of_img2datasets_files_stand_in_json(tmp_path: Path):
+    source = tmp_path / "files"
+    draw_pictures(source, "0.jpg", "1.jpg")
+    for number in range(2):
+        (source / f"{number}.json").write_text(json.dumps({"caption": f"told {number}"}))
+    texts, dropped = build(source, tmp_path / "out")
+    assert texts == ["told 0", "told 1"]
+    assert not dropped
+
+
+@pytest.fixture
+def captioned(tmp_path: Path) -> Path:
+    source = tmp_path / "captioned"
+    draw_pictures(source, "a.png", "b.png", "c.png")
+    (source / "a.txt").write_text("first\nsecond\n")
+    rows = [{"file_name": "b.png", "text": ["one", "two"]}, {"file_name": "c.png", "text": "alone"}]
+    (source / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return source
+
+
+def test_of_several_captions_one_is_taken_and_that_is_told(captioned: Path, tmp_path: Path):
+    texts, _ = build(captioned, tmp_path / "out")
+    assert texts == ["alone", "first second", "one"]
+    told = Manifest.load(tmp_path / "out" / "train").card["changed"]
+    assert told == {"further captions left out": 1, "lines of a caption joined": 1}
+
+
+def test_each_caption_is_a_sample_in_the_split_of_its_picture(captioned: Path, tmp_path: Path):
+    texts, _ = build(captioned, tmp_path / "out", captions="each")
+    assert texts == ["alone", "first", "one", "second", "two"]
+    split = {text: part for part in ("train", "val") for text in _texts(tmp_path / "out" / part)}
+    assert split["first"] == split["second"]
+    assert split["one"] == split["two"]
+
+
+def _texts(folder: Path) -> list[str]:
+    reader = ShardReader(folder)
+    return [reader.read(index)["txt"].decode() for index in range(len(reader))]
+
+
+def test_sizes_are_options_and_stand_in_the_manifest(files: Path, tmp_path: Path):
+    signals = Signals(size=16, rate=16_000, seconds=0.7, frames=3)
+    build_folder(files, tmp_path / "out", 0.3, "mine alone", signals=signals)
+    samples = read_all(tmp_path / "out")
+    assert decode_png(samples["a one"]["png"]).shape == (3, 16, 16)
+    assert decode_flac(samples["a one"]["flac"], 16_000).shape == (11_200,)
+    assert decode_clip(samples["a two"]["video.npy"]).shape == (3, 3, 16, 16)
+    fields = {"size": 16, "rate": 16_000, "seconds": 0.7, "frames": 3}
+    assert Manifest.load(tmp_path / "out" / "train").fields == fields
+
+
+def test_strict_leaves_nothing_where_more_than_a_tenth_lacks_a_partner(files, tmp_path: Path):
+    draw_picture(files / "alone.png", 9)
+    with pytest.raises(ValueError, match=r"1 no partner \(name them like"):
+        build_folder(files, tmp_path / "out", 0.3, "mine alone", strict=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_workers_read_containers_as_one_does(tmp_path: Path):
+    shards = fetched(tmp_path / "files").parent
+    for name, engine in [("one", Local(1)), ("two", Local(2))]:
+        build_folder(shards, tmp_path / name, 0.3, "mine alone", engine)
+    manifests = [Manifest.load(tmp_path / name / "train") for name in ("one", "two")]
+    assert manifests[0] == manifests[1]
