@@ -12,7 +12,7 @@ from core.module import TrainedModule
 from core.noise import seeds_for, uniform
 from core.optim import OptimConfig
 from multimodal.losses import info_nce
-from multimodal.towers import QUERIES, ModalityName, TowersConfig, build_towers
+from multimodal.towers import DRAWN, QUERIES, ModalityName, TowersConfig, build_towers
 
 INITIAL_SCALE = 1 / 0.07
 """Inverse temperature at the start, as in CLIP."""
@@ -37,6 +37,7 @@ class AlignmentModule(TrainedModule):
         max_scale: float = 30.0,
         motion_weight: float = 2.0,
         partial: float = 0.3,
+        drawn: float = 0.5,
         seed: int = 0,
     ):
         """Build the towers.
@@ -48,19 +49,23 @@ class AlignmentModule(TrainedModule):
             max_scale: Cap of the learned inverse temperature of each pair.
             motion_weight: Weight of the text-video pair, which alone carries motion.
             partial: Share of samples whose text or sound is a partial query.
+            drawn: Share of samples whose picture is drawn by hand, where the data has drawings.
             seed: Seed of augmentation; linked from --seed_everything.
         """
         super().__init__(optim, seed)
-        if not 0 <= partial <= 1:
-            raise UserError(f"partial is {partial} but must be a share from 0 to 1")
+        for name, share in (("partial", partial), ("drawn", drawn)):
+            if not 0 <= share <= 1:
+                raise UserError(f"{name} is {share} but must be a share from 0 to 1")
         if max_scale < 1:
             raise UserError(f"max_scale is {max_scale} but must be 1 or more")
         self.save_hyperparameters(logger=False)
         self.towers = build_towers(towers)
         self.queries = {m: field for m, field in QUERIES.items() if m in self.towers}
+        self.drawings = {m: field for m, field in DRAWN.items() if m in self.towers}
         self.pairs = [p for p in combinations(self.towers, 2) if anchor is None or anchor in p]
         self.log_scale = nn.Parameter(torch.full((len(self.pairs),), INITIAL_SCALE).log())
-        self.max_scale, self.motion_weight, self.partial = max_scale, motion_weight, partial
+        self.max_scale, self.motion_weight = max_scale, motion_weight
+        self.partial, self.drawn = partial, drawn
         self.register_buffer("fitted", torch.tensor(False))
 
     def on_fit_start(self) -> None:
@@ -76,7 +81,7 @@ class AlignmentModule(TrainedModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the weighted mean of the pairs' losses."""
-        embeddings = self.embed_batch(self._with_queries(batch), self.seeds(batch))
+        embeddings = self.embed_batch(self._with_others(batch), self.seeds(batch))
         there = {m: batch["present"][m] for m in self.towers}
         embeddings, there = self._gather(embeddings, there)
         losses = self.pair_losses(embeddings, there)
@@ -177,21 +182,25 @@ class AlignmentModule(TrainedModule):
 
         return [{name: joined(x) for name, x in batch.items()} for batch in batches]
 
-    def _with_queries(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Replace some samples' complete text or sound by their partial query, if they have one."""
-        batch = dict(batch)
-        if not self.queries:
-            return batch
-        draws = uniform(self.seeds(batch), (len(self.queries),), stream=4) < self.partial
-        for use, (modality, field) in zip(draws.T, self.queries.items(), strict=True):
+    def _with_others(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Replace some samples' complete text or sound by their query, some pictures by drawings.
+
+        Each modality's choice is a draw of its own; a sample without the other form keeps its own.
+        """
+        batch, others = dict(batch), {**self.queries, **self.drawings}
+        draws = uniform(self.seeds(batch), (len(others),), stream=4)
+        for draw, (modality, field) in zip(draws.T, others.items(), strict=True):
             if field not in batch or modality not in batch:
                 continue
+            use = draw < (self.partial if modality in self.queries else self.drawn)
             use = use & batch["present"].get(field, torch.ones_like(use))
-            full, query = batch[modality], batch[field]
-            if isinstance(full, list):
-                batch[modality] = [q if u else f for f, q, u in zip(full, query, use, strict=True)]
+            usual, other = batch[modality], batch[field]
+            if isinstance(usual, list):
+                pairs = zip(usual, other, use.tolist(), strict=True)
+                batch[modality] = [o if u else f for f, o, u in pairs]
             else:
-                batch[modality] = torch.where(use[:, None], query, full)
+                rows = use.to(usual.device)[(..., *[None] * (usual.dim() - 1))]
+                batch[modality] = torch.where(rows, other, usual)
         return batch
 
 

@@ -15,7 +15,7 @@ from multimodal.towers import link_tokens, link_towers
 class PairedData(ShardData):
     """Batches of signals that belong together, each as its modality's own data module gives it.
 
-    `text` and `query_text` are strings, `image`, `video`, `audio` and `query_audio` tensors. A
+    `text` and `query_text` are strings, all else tensors. A
     sample may lack any of them: its row is then zero (or an empty string) and `present` says so. A
     field that no sample of the dataset has is missing from the batch.
     """
@@ -27,6 +27,7 @@ class PairedData(ShardData):
         "video": "video.npy",
         "query_text": "query.txt",
         "query_audio": "query.flac",
+        "drawn_image": "drawn.png",
     }
     partial: ClassVar = True
 

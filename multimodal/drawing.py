@@ -70,9 +70,14 @@ def render_image(
     scan: Float[np.ndarray, "h w"], look: Look, size: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw one picture of a digit at a random place."""
-    stroke = draw_stroke(scan, look, height_of(size))
-    place = draw_path(_room(stroke), "still", rng)[0]
-    return _compose(_place(stroke, place), look)
+    return render_ink(draw_stroke(scan, look, height_of(size)), look, rng)
+
+
+def render_ink(
+    ink: Image.Image, look: Look, rng: np.random.Generator
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Put ink that was drawn SUPER times larger on a picture, at a random place."""
+    return _compose(_place(ink, draw_path(_room(ink), "still", rng)[0]), look)
 
 
 def render_video(
@@ -101,7 +106,7 @@ def draw_path(room: Point, motion: str, rng: np.random.Generator) -> list[Point]
 
 def draw_stroke(scan: Float[np.ndarray, "h w"], look: Look, height: float) -> Image.Image:
     """Return the ink of a digit, SUPER times larger than `height` pixels and tightly cropped."""
-    ink = np.clip((_sharpen(scan) - look.pen) * 8 + 0.5, 0, 1)
+    ink = np.clip((sharpen(scan) - look.pen) * 8 + 0.5, 0, 1)
     hand = _hand(look)
     turned_xy = (np.argwhere(ink > 0.5)[:, ::-1] + 0.5) @ hand.T
     low, extent = turned_xy.min(0), np.ptp(turned_xy, axis=0)
@@ -123,7 +128,7 @@ def _hand(look: Look) -> Float[np.ndarray, "2 2"]:
     return np.array([[cos, -sin], [sin, cos]]) @ slanted
 
 
-def _sharpen(scan: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:
+def sharpen(scan: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:
     """Enlarge smoothly and lift strokes above their surroundings, so that loops stay open."""
     fine_y, coarse_y = _enlargers(scan.shape[0])
     fine_x, coarse_x = _enlargers(scan.shape[1])

@@ -26,6 +26,10 @@ MODALITIES: tuple[str, ...] = get_args(ModalityName)
 QUERIES: dict[str, str] = {"text": "query_text", "audio": "query_audio"}
 """Modalities whose observed signals may say less than generated ones do, and their batch field."""
 
+DRAWN: dict[str, str] = {"image": "drawn_image"}
+"""Modalities that people also give in a form that is never generated (a drawing), and its batch
+field: their towers learn from both."""
+
 SLOTS: tuple[str, ...] = (*MODALITIES, *QUERIES.values())
 """Tokens of the prior: one a modality, and one a partial query."""
 

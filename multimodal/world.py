@@ -23,7 +23,14 @@ from multimodal.captions import (
     query,
 )
 from multimodal.digits import Digits, DigitSource, load_digits
-from multimodal.drawing import draw_look, render_image, render_video
+from multimodal.drawing import (
+    PIXELS,
+    draw_look,
+    height_of,
+    render_image,
+    render_ink,
+    render_video,
+)
 from multimodal.factors import (
     COLOUR_RGB,
     COLOURS,
@@ -37,6 +44,7 @@ from multimodal.factors import (
     held_out,
     size_word,
 )
+from multimodal.pens import draw_line
 from multimodal.recordings import Recordings
 from multimodal.speech import (
     Bank,
@@ -68,7 +76,7 @@ __all__ = [
 SPOKEN_SUBSETS: tuple[tuple[Factor, ...], ...] = (("digit",), ("colour",), ("digit", "colour"))
 """What an utterance may mention; its pitch carries the size in any case."""
 
-PLAN, TEXT, QUERY_TEXT, IMAGE, VIDEO, AUDIO, QUERY_AUDIO = range(7)
+PLAN, TEXT, QUERY_TEXT, IMAGE, VIDEO, AUDIO, QUERY_AUDIO, DRAWN = range(8)
 """One stream of random numbers for each."""
 
 
@@ -163,10 +171,11 @@ def _draw_factors(split: Split, rng: np.random.Generator) -> Factors:
             return Factors(digit, colour, motion, size)
 
 
-def members(speech: SpeechSource) -> tuple[str, ...]:
-    """Return the members of every sample."""
+def members(speech: SpeechSource, split: Split) -> tuple[str, ...]:
+    """Return the members of every sample of a split."""
     spoken = () if speech == "none" else ("flac", "query.flac")
-    return ("txt", "query.txt", "png", *spoken, "video.npy", "json")
+    drawn = ("drawn.png",) if split == "train" else ()
+    return ("txt", "query.txt", "png", *drawn, *spoken, "video.npy", "json")
 
 
 class World:
@@ -223,9 +232,21 @@ class World:
         video = render_video(scan, moving, factors.size, factors.motion, rng)
         return {
             "png": _encode_png(image),
+            **self._drawn(scene, split, index),
             "video.npy": _encode_npy(video),
             "facts": {"image_instance": look.instance, "video_instance": moving.instance},
         }
+
+    def _drawn(self, scene: Scene, split: Split, index: int) -> dict[str, bytes]:
+        """Draw the scene as a visitor would, for the image tower to learn from."""
+        if split != "train":
+            return {}
+        factors, digits = scene.factors, self.digits
+        rng = self.config.rng(split, index, DRAWN)
+        look = draw_look(digits.instances(split, factors.digit), factors.colour, rng)
+        scan = digits.images[look.instance]
+        ink = draw_line(scan, factors.digit, height_of(factors.size), PIXELS - 8.0, rng)
+        return {"drawn.png": _encode_png(render_ink(ink, look, rng))}
 
     def _heard(self, scene: Scene, split: Split, index: int) -> dict:
         if self.speech is None:

@@ -102,7 +102,7 @@ def _write(world: World, split: Split, out: Path, pool: Pool) -> Manifest:
     return write_shards(
         out,
         (sample for chunk in chunks for sample in chunk),
-        required=members(world.config.speech),
+        required=members(world.config.speech, split),
         source="; ".join(_sources(world)),
         licence="; ".join(_licences(world)),
         builder={"world": asdict(world.config), "split": split},
@@ -154,9 +154,17 @@ def _card(world: World, split: Split) -> dict:
         " is held out of train and val by Latin squares",
         "query": "query.txt and query.flac mention the factors in query_text and query_audio; the"
         " pitch tells the size besides",
+        **_drawn(split),
         "handwriting": f"scans {block.start} to {block.stop - 1} of {world.digits.source}",
         "limits": "one digit on a plain background; synthetic, flat intonation; few writers",
     }
+
+
+def _drawn(split: Split) -> dict[str, str]:
+    if "drawn.png" not in members("none", split):
+        return {}
+    return {"drawn": "drawn.png shows the same digit, colour and size, written with a round pen in"
+            " another hand: for the image tower, which also sees what visitors draw"}  # fmt: skip
 
 
 def _describe_speech(world: World, split: Split) -> dict:

@@ -86,7 +86,7 @@ def test_a_pair_that_no_two_samples_hold_has_no_loss():
 @pytest.mark.parametrize(("partial", "replaced"), [(0.0, 0), (1.0, 6)])
 def test_partial_queries_replace_that_share_of_texts_and_sounds(partial, replaced):
     rows = batch()
-    mixed = build(partial=partial)._with_queries(rows)
+    mixed = build(partial=partial)._with_others(rows)
     texts = zip(mixed["text"], rows["query_text"], strict=True)
     assert sum(text == query for text, query in texts) == replaced
     sounds = zip(mixed["audio"], rows["query_audio"], strict=True)
@@ -94,11 +94,21 @@ def test_partial_queries_replace_that_share_of_texts_and_sounds(partial, replace
     assert mixed["image"] is rows["image"]
 
 
+@pytest.mark.parametrize(("drawn", "replaced"), [(0.0, 0), (1.0, 5)])
+def test_drawings_replace_that_share_of_the_pictures_that_have_one(drawn, replaced):
+    rows = batch()
+    rows["drawn_image"] = -rows["image"]
+    rows["present"]["drawn_image"] = torch.arange(6) != 2
+    mixed = build(drawn=drawn)._with_others(rows)["image"]
+    assert (mixed == -rows["image"]).all(dim=(1, 2, 3)).sum() == replaced
+    assert torch.equal(mixed[2], rows["image"][2])
+
+
 def test_which_samples_give_their_query_changes_with_the_epoch_alone():
     module, rows = build(partial=0.5), batch()
     epochs = [rows | {"epoch": torch.tensor(epoch)} for epoch in range(8)]
-    drawn = [tuple(module._with_queries(each)["text"]) for each in epochs]
-    assert drawn == [tuple(module._with_queries(each)["text"]) for each in epochs]
+    drawn = [tuple(module._with_others(each)["text"]) for each in epochs]
+    assert drawn == [tuple(module._with_others(each)["text"]) for each in epochs]
     assert len(set(drawn)) > 1
 
 

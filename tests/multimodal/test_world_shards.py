@@ -44,7 +44,7 @@ def test_every_split_has_its_samples_and_members(built: Path):
     for split in SPLITS:
         reader = ShardReader(built / split)
         assert len(reader) == CONFIG.samples(split)
-        assert set(reader.read(0)) == {"__key__", *members(SPEECH)}
+        assert set(reader.read(0)) == {"__key__", *members(SPEECH, split)}
 
 
 def test_train_and_val_hold_no_held_out_combination(built: Path):
