@@ -130,12 +130,12 @@ class Runner:
         if stage.name == "evaluate":
             write_stages(self.out, self.rows)
         threads = usable_cores() if stage.alone else max(1, usable_cores() // self.jobs)
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
+        environment = stage_environment(threads)
         logs = self.out / "logs"
         logs.mkdir(exist_ok=True)
         with (logs / f"{stage.name}.txt").open("ab" if resume else "wb") as log:
             process = subprocess.Popen(
-                stage.command(folder, resume), cwd=ROOT, env=environment, stdout=log, stderr=log
+                stage.launched(folder, resume), env=environment, stdout=log, stderr=log
             )
         return Running(stage, folder, process)
 
@@ -188,6 +188,15 @@ class Runner:
         """Return the row of a stage that was done with this key, or nothing."""
         row = _read_json(self.out / stage.name / "done.json")
         return row if row.get("key") == self.keys[stage.name] else {}
+
+
+def stage_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a stage, which runs our own code: a checkout's, if it is one."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    checkout = [str(ROOT)] if (ROOT / "pyproject.toml").is_file() else []
+    paths = os.pathsep.join(path for path in (*checkout, *named) if path)
+    more = {"PYTHONPATH": paths} if paths else {}
+    return os.environ | more | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
 
 
 def finish(out: Path, preset: Preset, rows: dict[str, dict[str, Any]], total: float) -> None:

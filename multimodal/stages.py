@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ROOT = Path(__file__).resolve().parents[1]
+from core.configs import ROOT
+
+FILES = "tests/fixtures"
+"""Files from elsewhere that a checkout has; what is installed comes without."""
 Preset = Literal["cpu", "gpu"]
 
 
@@ -37,13 +40,19 @@ class Stage:
         return tuple(ROOT / a for a in self.arguments if a.endswith(".yaml"))
 
     def command(self, folder: Path, resume: bool) -> list[str]:
-        """Return the whole command line."""
+        """Return the whole command line, as it is shown."""
         more: list[str] = []
         if self.kind == "train":
             more = ["--out", str(folder)]
             if resume:
                 more += ["--resume", str(folder / "last.ckpt")]
         return [sys.executable, "-m", *self.arguments, *more]
+
+    def launched(self, folder: Path, resume: bool) -> list[str]:
+        """Return the command line as it is run in any folder: our own files by their whole path."""
+        ours = {*map(str, self.configs), str(ROOT / FILES)}
+        words = self.command(folder, resume)
+        return [str(ROOT / word) if str(ROOT / word) in ours else word for word in words]
 
     def key(self, keys: dict[str, str]) -> str:
         """Hash the arguments, configurations, code and needed stages: what the result rests on."""
@@ -82,6 +91,7 @@ def stages(
 
     small = ("--train", "64", "--val", "16", "--test", "32", "--readers", "64") if smoke else ()
     few = ("--steps", "2") if smoke else ()
+    files = ("--files", FILES) if (ROOT / FILES).is_dir() else ()
     from_image = ("--model.image_checkpoint", str(run / "image" / "last.ckpt"))
     vocoder = ("--model.vocoder", str(run / "vocoder" / "last.ckpt"))
     return [
@@ -114,7 +124,7 @@ def stages(
         Stage("evaluate", ("multimodal.evaluate", "--run", str(run),
                            "--split", "test", "--n", "8" if smoke else "250",
                            "--queries", "4" if smoke else "20", "--unseen", "4" if smoke else "50",
-                           "--files", "tests/fixtures"),
+                           *files),
               needs=(*models, "readers", "probes"), packages=all_code, kind="measure",
               minutes=2.7, alone=True),
     ]  # fmt: skip

@@ -16,34 +16,40 @@ from core import cli, train_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/cluster.md")
-FIXTURES = ROOT / "tests" / "fixtures"
-QUICK = (
-    "image.shards",
-    "text.shards",
-    "audio.shards",
-    "video.shards",
-    "multimodal.shards folder",
-    "image.train --config configs/image/world.yaml --config configs/smoke.yaml",
-)
-"""Beginnings of the commands that are run, on tiny data; the others are parsed."""
-CLUSTER = "--engine ray"
-"""What tests/test_building.py runs."""
 
 
 def blocks(page: str, language: str) -> list[str]:
     """Return a page's code blocks of one language."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    return blocks_of((ROOT / page).read_text(encoding="utf-8"), language)
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Return a text's code blocks of one language."""
     found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [block for name, block in found if name == language]
 
 
 def commands(program: str) -> list[str]:
     """Return the shown command lines of one program, without it and without their comments."""
-    shown = [block for page in PAGES for block in blocks(page, "bash")]
-    lines = [line for block in shown for line in block.replace("\\\n", " ").splitlines()]
+    texts = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    return [line for text in texts for line in programs(text, program)]
+
+
+def programs(text: str, program: str) -> list[str]:
+    """Return the command lines of one program in a text."""
+    lines = [x for b in blocks_of(text, "bash") for x in b.replace("\\\n", " ").splitlines()]
     words = [shlex.split(line, comments=True) for line in lines]
     start = program.split()
     return [shlex.join(w[len(start) :]) for w in words if w[: len(start)] == start]
+
+
+def chapters() -> dict[str, list[str]]:
+    """Return the README's commands of ours (python -m), by the heading that they stand below."""
+    parts = re.split(r"^## (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)
+    return {
+        heading: [line for line in programs(text, "python -m") if not line.startswith("pytest")]
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
 
 
 PYTHON = [line for line in commands("python -m") if not line.startswith("pytest")]
@@ -90,20 +96,6 @@ def test_a_shown_command_is_understood(line, desk, monkeypatch):
     for step in ("before_instantiate_classes", "instantiate_classes", "fit_run"):
         monkeypatch.setattr(train_cli.TrainCLI, step, lambda self: None)
     assert exit_code(line, monkeypatch) == 0
-
-
-@pytest.mark.parametrize(
-    "line", [line for line in PYTHON if line.startswith(QUICK) and CLUSTER not in line]
-)
-def test_a_quick_command_runs(line, desk, tiny_world, monkeypatch):
-    (desk / "data").mkdir()
-    (desk / "data" / "world").symlink_to(tiny_world)
-    shutil.copytree(FIXTURES, desk / "my_files")
-    shutil.copy(FIXTURES / "seven.wav", desk / "my_files" / "four.wav")
-    shutil.copy(FIXTURES / "four.txt", desk / "my_files" / "input.txt")
-    run(line, monkeypatch)
-    written = {path.name for path in desk.rglob("*")}
-    assert "manifest.json" in written or "last.ckpt" in written
 
 
 @pytest.mark.parametrize("target", sorted({line.split()[0] for line in commands("make")}))

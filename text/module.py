@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.compiling import compile_in_place
 from core.embeddings import corrupt
 from core.errors import UserError
 from core.module import TrainedModule
@@ -109,7 +110,7 @@ class TextModule(TrainedModule):
         """Settle the tokenizer, which a checkpoint may have brought, and compile if asked to."""
         self._settle_tokenizer()
         if self.compiled:
-            self.net.compile()
+            compile_in_place(self.net)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Return the mean loss of a token."""
