@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--mode", default="plain", choices=["plain", "crash", "diverge", "nan"])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--until", type=Path, help="a file that the third step waits for")
     for config in parser.parse_args().config:
         parser.set_defaults(**dict(flat(yaml.safe_load(config.read_text()), parser)))
     Run(parser.parse_args()).train()
@@ -79,9 +80,14 @@ class Run:
         """Train to the end, or leave where it is asked to."""
         while len(self.rows) < self.told.steps:
             time.sleep(self.told.pause)
+            while len(self.rows) >= 2 and not self.asked and not self._may_go_on():
+                time.sleep(0.02)
             self._step(len(self.rows) + 1)
             if self.asked:
                 raise SystemExit(128 + signal.SIGTERM)
+
+    def _may_go_on(self) -> bool:
+        return self.told.until is None or self.told.until.exists()
 
     def _step(self, step: int) -> None:
         if self.told.mode == "crash" and step == 2:

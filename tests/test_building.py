@@ -23,6 +23,8 @@ from core.cli import command
 from core.engine import Ray, map_in_order
 
 FIXTURES = Path(__file__).parent / "fixtures"
+HANG = 600.0
+"""Seconds after which something hangs; nothing is expected within a time."""
 BUILDERS: dict[str, Callable[..., None]] = {
     "text": text.shards.shards,
     "documents": partial(text.shards.shards, unit="paragraph", near=0.8, longest=9000),
@@ -84,10 +86,10 @@ def workers(builder: subprocess.Popen, name: str) -> list[psutil.Process]:
         return []
 
 
-def wait_for(found: Callable[[], list], seconds: float = 120) -> list:
+def wait_for(found: Callable[[], list], seconds: float = HANG) -> list:
     end = time.monotonic() + seconds
     while not (result := found()):
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "it hangs"
         time.sleep(0.02)
     return result
 
@@ -111,14 +113,14 @@ def test_every_builder_keeps_and_drops_samples(files, built, tmp_path):
 
 def test_killed_workers_change_no_byte(tmp_path):
     source = many_lines(tmp_path / "lines.jsonl")
-    assert start(source, tmp_path / "one").wait(120) == 0
+    assert start(source, tmp_path / "one").wait(HANG) == 0
     builder = start(source, tmp_path / "two", "--workers", "2")
     wait_for(lambda: tars(tmp_path))
     killed = wait_for(lambda: workers(builder, "forkserver"))[1:]
     for process in killed:
         process.kill()
     assert killed
-    assert builder.wait(120) == 0
+    assert builder.wait(HANG) == 0
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
@@ -127,8 +129,8 @@ def test_a_killed_builder_leaves_no_dataset_and_no_workers(tmp_path):
     wait_for(lambda: tars(tmp_path))
     below = psutil.Process(builder.pid).children(recursive=True)
     builder.send_signal(signal.SIGKILL)
-    builder.wait(10)
-    assert not psutil.wait_procs(below, timeout=20)[1]
+    builder.wait(HANG)
+    assert not psutil.wait_procs(below, timeout=HANG)[1]
     (left,) = (path.name for path in tmp_path.iterdir() if path.name != "lines.jsonl")
     assert left == f".out.{builder.pid}.partial"
 
@@ -193,7 +195,7 @@ def test_a_source_that_kills_rays_workers_is_named(cluster):
 @pytest.mark.slow  # two minutes
 def test_killed_ray_workers_change_no_byte(cluster, tmp_path):
     source = many_lines(tmp_path / "lines.jsonl", 200_000)
-    assert start(source, tmp_path / "one").wait(300) == 0
+    assert start(source, tmp_path / "one").wait(HANG) == 0
     builder = start(source, tmp_path / "two", "--engine", "ray", "--address", cluster.address)
     wait_for(lambda: tars(tmp_path))
     ours = psutil.Process().children(recursive=True)
@@ -201,17 +203,17 @@ def test_killed_ray_workers_change_no_byte(cluster, tmp_path):
     for process in killed:
         process.kill()
     assert killed
-    assert builder.wait(300) == 0
+    assert builder.wait(HANG) == 0
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
 
 
 @pytest.mark.slow  # two minutes; the last, as it takes a node away
 def test_a_lost_node_changes_no_byte(cluster, tmp_path):
     source = many_lines(tmp_path / "lines.jsonl", 200_000)
-    assert start(source, tmp_path / "one").wait(300) == 0
+    assert start(source, tmp_path / "one").wait(HANG) == 0
     builder = start(source, tmp_path / "two", "--engine", "ray", "--address", cluster.address)
     wait_for(lambda: tars(tmp_path))
     cluster.remove_node(cluster.node, allow_graceful=False)
     assert builder.poll() is None
-    assert builder.wait(300) == 0
+    assert builder.wait(HANG) == 0
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +111,26 @@ def test_a_training_stage_resumes_in_its_own_folder():
     assert "--resume" not in IMAGE.command(Path("runs/x/image"), resume=False)
 
 
+def test_a_stage_runs_in_any_folder_on_the_configurations_that_come_with_us(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for stage in stages(Path("runs/x"), "cpu", smoke=True):
+        words = stage.launched(Path("runs/x") / stage.name, resume=False)
+        ours = [word for word in words if word.endswith((".yaml", "fixtures"))]
+        assert all(Path(word).is_absolute() and Path(word).exists() for word in ours)
+        assert bool(ours) == (stage.kind == "train" or stage.name == "evaluate")
+        assert any(word.startswith("runs/x/") for word in words) or stage.name == "evaluate"
+
+
+def test_a_stage_runs_the_code_of_this_checkout_and_writes_into_the_folder_it_is_called_in(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    code = "import core, pathlib; pathlib.Path(sys.argv[1], 'it').write_text(core.__file__)"
+    run(Path("my rün"), [script("a", code)])
+    assert (tmp_path / "my rün/a/it").read_text() == str(planning.ROOT / "core/__init__.py")
+
+
 def test_stages_run_after_those_they_need(tmp_path):
     plan = [
         script("last", note("last"), needs=("first", "second")),
@@ -124,17 +143,27 @@ def test_stages_run_after_those_they_need(tmp_path):
     assert all(row["cpu_seconds"] >= 0 and row["peak_memory_mb"] > 1 for row in rows.values())
 
 
+MEET = """
+import pathlib
+out = pathlib.Path(sys.argv[1]).parent
+(out / f"{name}.begun").touch()
+while not (out / f"{other}.begun").exists():
+    time.sleep(0.02)
+"""
+"""Ends only once another stage has begun."""
+
+
 def test_nothing_runs_beside_a_stage_that_takes_all_cores(tmp_path):
     clock = "import pathlib; out = pathlib.Path(sys.argv[1]).parent\n"
-    span = "start = time.time(); time.sleep(0.5); name = pathlib.Path(sys.argv[1]).name\n"
-    code = clock + span + "(out / name).with_suffix('.txt').write_text(f'{start} {time.time()}')"
-    plan = [script("a", code), script("b", code, alone=True), script("c", code), script("d", code)]
-    run(tmp_path, plan)
+    span = "start = time.time(); name = pathlib.Path(sys.argv[1]).name\n"
+    note = "(out / name).with_suffix('.txt').write_text(f'{start} {time.time()}')"
+    together = [f"name, other = {a!r}, {b!r}\n{clock}{span}{MEET}{note}" for a, b in ("cd", "dc")]
+    plan = [script("a", clock + span + note), script("b", clock + span + note, alone=True)]
+    plan += [script(name, code) for name, code in zip("cd", together, strict=True)]
+    run(tmp_path, plan)  # where c and d were not side by side this would not end
     spans = {n: [float(x) for x in (tmp_path / f"{n}.txt").read_text().split()] for n in "abcd"}
     begin, end = spans.pop("b")
     assert all(other[1] <= begin or other[0] >= end for other in spans.values())
-    assert spans["c"][0] < spans["d"][1]
-    assert spans["d"][0] < spans["c"][1]
 
 
 def test_a_finished_stage_is_skipped(tmp_path):
@@ -188,11 +217,9 @@ def test_a_failing_stage_stops_the_command_with_its_last_line(tmp_path, monkeypa
 
 
 def test_a_failure_stops_the_stages_beside_it(tmp_path):
-    started = time.monotonic()
-    plan = [script("slow", "time.sleep(60)"), script("bad", "sys.exit(2)")]
+    plan = [script("slow", "time.sleep(3600)"), script("bad", "sys.exit(2)")]
     with pytest.raises(ValueError, match=r"stage bad stopped with code 2: \(it wrote nothing\)"):
         run(tmp_path, plan)
-    assert time.monotonic() - started < 40
     assert not (tmp_path / "slow" / "done.json").exists()
 
 

@@ -68,7 +68,7 @@ def start(space, out, *more):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 
-def wait_for(happened, seconds=60.0):
+def wait_for(happened, seconds=600.0):
     until = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < until, "it did not happen in time"
@@ -275,7 +275,7 @@ def test_a_killed_sweep_goes_on_with_no_trial_lost_or_doubled(write, tmp_path):
         "none",
         "--options",
         "steps=15",
-        "pause=0.1",
+        f"until={tmp_path / 'go'}",
     )
     first = start(space, out, *told)
     wait_for(lambda: len(list(out.glob("trials/*/last.ckpt"))) == 2)
@@ -283,7 +283,9 @@ def test_a_killed_sweep_goes_on_with_no_trial_lost_or_doubled(write, tmp_path):
     first.communicate()
     assert len(trainers_in(out)) == 2  # nobody told them
     second = start(space, out, *told)
-    second.communicate(timeout=120)
+    wait_for(lambda: [len(begun) for begun in starts(out).values()][:2] == [2, 2])
+    (tmp_path / "go").touch()
+    second.communicate(timeout=600)
     assert second.returncode == 0
     assert values(out, "number", "state", "validations") == [
         (str(number), "complete", "15") for number in range(4)
@@ -301,16 +303,18 @@ def test_a_killed_sweep_goes_on_with_no_trial_lost_or_doubled(write, tmp_path):
 )
 def test_a_sweep_told_to_leave_lets_its_trials_save(write, tmp_path, number):
     out, space = tmp_path / "out", write(WIDE)
-    told = ("--trials", "2", "--workers", "2", "--options", "steps=20", "pause=0.1")
+    options = ("steps=20", f"until={tmp_path / 'go'}")
+    told = ("--trials", "2", "--workers", "2", "--options", *options)
     first = start(space, out, *told)
     wait_for(lambda: len(list(out.glob("trials/*/last.ckpt"))) == 2)
     first.send_signal(number)
-    said = first.communicate(timeout=60)[1]
+    said = first.communicate(timeout=600)[1]
     assert first.returncode == 128 + number
     assert "the same command goes on" in said
     assert trainers_in(out) == []
     assert [state for (state,) in values(out, "state")] == ["waiting"] * 2
-    sweep(QUICK, space, out=out, trials=2, options=("steps=20", "pause=0.1"))
+    (tmp_path / "go").touch()
+    sweep(QUICK, space, out=out, trials=2, options=options)
     assert all(begun[0] == 0 < begun[1] for begun in starts(out).values())
 
 
@@ -318,7 +322,7 @@ def test_two_commands_share_one_study(write, tmp_path):
     out, space = tmp_path / "out", write(WIDE)
     told = ("--trials", "4", "--pruner", "none", "--options", "steps=2", "pause=0.1")
     both = [start(space, out, *told) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert values(out, "number", "state") == [(str(n), "complete") for n in range(4)]
     assert starts(out) == {number: [0] for number in range(4)}
@@ -397,7 +401,7 @@ def test_the_best_overlay_trains_the_best_trial_again(write, tmp_path, tiny_worl
 def kill_after_a_checkpoint(process, out):
     """Kill a sweep when a trial has saved once more; tell whether there was still one to kill."""
     before = saves(out)
-    wait_for(lambda: process.poll() is not None or saves(out) != before, seconds=120)
+    wait_for(lambda: process.poll() is not None or saves(out) != before)
     process.kill()
     process.communicate()
     return process.returncode != 0
