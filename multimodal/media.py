@@ -41,7 +41,7 @@ MEDIA: dict[str, Medium] = {
 }
 SUFFIXES: dict[str, str] = {
     suffix: name
-    for name in ("video", "audio", "image", "text")  # a kind that pictures share is a picture's
+    for name in ("audio", "video", "image", "text")  # of one that two share the latter is meant
     for suffix in sorted(MEDIA[name].suffixes)
 }
 """Kind of file -> modality; a WebP that moves is a video."""

@@ -11,6 +11,9 @@ LONGEST = 1_000
 SUFFIXES = frozenset({".txt", ".caption"})
 """Of files that hold a text, in letters of either size."""
 
+LONGEST_NAME = 200
+"""Characters of a text that may be a file's name; systems refuse to look for much longer ones."""
+
 
 def read_text(value: str | Path) -> str:
     """Return the text, or what the .txt file of that name holds, with white space joined.
@@ -19,6 +22,11 @@ def read_text(value: str | Path) -> str:
     """
     path = Path(value)
     is_file = isinstance(value, Path) or path.suffix.lower() in SUFFIXES
+    if not is_file and _names_a_file(path):
+        raise UserError(
+            f"{value} is a file, but texts are read from {', '.join(sorted(SUFFIXES))}; rename it, "
+            "or write the words themselves"
+        )
     text = " ".join((_decode(existing_file(path)) if is_file else str(value)).split())
     if not text:
         raise UserError(f"the text {str(value)!r} is empty; write a few words")
@@ -28,6 +36,11 @@ def read_text(value: str | Path) -> str:
             "shorten it"
         )
     return text
+
+
+def _names_a_file(path: Path) -> bool:
+    """Tell whether there is a file of that name: one with a suffix, as a word may be one's name."""
+    return 0 < len(path.suffix) < len(str(path)) < LONGEST_NAME and path.is_file()
 
 
 def weigh_text(value: str | Path) -> int:
