@@ -1,6 +1,7 @@
 """Captions: a text a line, white space joined."""
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -10,10 +11,23 @@ from core.cleaning import keep, readable
 from core.engine import Engine
 from core.errors import UserError
 from core.manifest import Manifest
+from core.outcome import Hint, Hints
 from core.sources import LONGEST_LINE, Piece, find_files, pieces
 from core.splits import Members, cleaned, write_splits
+from text.encodings import BINARY, UNREADABLE, check_encoding, plain_files
 
 SUFFIXES = {".txt", ".jsonl"}
+JOINED = "lines joined to one"
+HINTS: Hints = {
+    "too long": Hint("--longest keeps longer ones, --unit file takes them as documents"),
+    "too short": Hint("--shortest keeps shorter ones"),
+    "empty": Hint("", loss=False),
+    "undecodable": Hint("--field names the key of a record's text, --encoding that of the files"),
+    BINARY: Hint("they hold zero bytes"),
+    UNREADABLE: Hint("--encoding names another"),
+    JOINED: Hint("--unit file keeps line breaks", changed=True),
+}
+"""What became of lines, and which option changes it."""
 
 
 def write_captions(
@@ -24,6 +38,9 @@ def write_captions(
     val_fraction: float,
     licence: str,
     engine: Engine,
+    *,
+    encoding: str | None = None,
+    strict: bool = False,
 ) -> dict[str, Manifest]:
     """Turn a folder of .txt and .jsonl files, a caption a line, into shards.
 
@@ -32,7 +49,10 @@ def write_captions(
     Args:
         field: Key of the text in a line of .jsonl.
         lengths: Fewest and most characters.
+        encoding: Of files without a byte order mark; by default UTF-8.
+        strict: Raise, and write nothing, if more than a tenth is dropped or joined.
     """
+    check_encoding(encoding)
     shortest, longest = lengths
     if not 1 <= shortest <= longest:
         raise UserError(
@@ -41,19 +61,25 @@ def write_captions(
     dropped: Counter[str] = Counter()
     files = find_files(source, SUFFIXES, dropped)
     clean = partial(_clean, field=field, shortest=shortest, longest=longest)
-    total = sum(1 for _ in pieces(files))
-    texts = cleaned(engine, clean, pieces(files), dropped, "pieces", total)
     options = {"field": field, "shortest": shortest, "longest": longest}
-    return write_splits(
-        out,
-        texts,
-        required=["txt"],
-        dropped=dropped,
-        val_fraction=val_fraction,
-        source=source.name,
-        licence=licence,
-        builder={"command": "text.shards", "val_fraction": val_fraction, **options},
-    )
+    options |= {} if encoding is None else {"encoding": encoding}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        plain = partial(plain_files, files, Path(scratch), encoding=encoding)
+        total = sum(1 for _ in pieces(plain(dropped)))
+        texts = cleaned(engine, clean, pieces(plain(Counter())), dropped, "pieces", total)
+        return write_splits(
+            out,
+            texts,
+            required=["txt"],
+            dropped=dropped,
+            val_fraction=val_fraction,
+            hints=HINTS,
+            strict=strict,
+            source=source.name,
+            licence=licence,
+            builder={"command": "text.shards", "val_fraction": val_fraction, **options},
+        )
 
 
 def _clean(
@@ -67,15 +93,20 @@ def _clean(
         "too short": lambda sample: len(sample["txt"].decode()) >= shortest,
         "too long": lambda sample: len(sample["txt"].decode()) <= longest,
     }
-    return keep(texts, rules, dropped)
+    for sample in keep(texts, rules, dropped):
+        dropped[JOINED] += bool(sample.pop("joined"))
+        yield sample
 
 
 def _decode(line: bytes, suffix: str, field: str) -> dict[str, bytes]:
     """Return one text with white space joined; any kind of bad line is a ValueError."""
     text = line.decode("utf-8-sig")
+    if "\0" in text:
+        raise UserError("a zero character, which no text has")
     if suffix == ".jsonl" and text.strip():
         record = json.loads(text)
         text = record.get(field) if isinstance(record, dict) else None
         if not isinstance(text, str):
             raise UserError(f"no string under {field!r}")
-    return {"txt": " ".join(text.split()).encode()}
+    joined = b"1" if "\n" in text.strip() else b""
+    return {"txt": " ".join(text.split()).encode(), "joined": joined}

@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from core.cli import command, quoted_lists
+from core.cli import command, plain_options, quoted_lists
 from core.engine import EngineName, engine_named
 from core.errors import UserError
+from core.outcome import FLAGS
 from core.plain import to_plain
 from core.splits import report
 from core.storage import is_url
-from text.captions import write_captions
-from text.corpus.build import build
+from text.captions import HINTS, write_captions
+from text.corpus.build import build, hints_of
 from text.corpus.choose import Cut, Splitting
 from text.corpus.cleanse import Cleaning
 from text.corpus.documents import Layout
 from text.corpus.domains import Place, domains
 from text.corpus.rules import Rules
 from text.corpus.terms import read_terms
+from text.unit import LONGEST_CAPTION, usual_unit
 
-LONGEST_CAPTION = 1000
 LONGEST_DOCUMENT = 10_000_000
 LISTS = ("--source", "--weights", "--languages", "--terms")
 """Options that take several values."""
@@ -35,7 +36,7 @@ LISTS = ("--source", "--weights", "--languages", "--terms")
 def shards(
     source: Place | list[Place],
     out: Path,
-    unit: Literal["caption", "line", "paragraph", "file"] = "caption",
+    unit: Literal["caption", "line", "paragraph", "file"] | None = None,
     field: str = "text",
     label: str | None = None,
     shortest: int = 1,
@@ -48,6 +49,8 @@ def shards(
     languages: list[str] | None = None,
     terms: list[Path] | None = None,
     rules: Rules = Rules(),
+    encoding: str | None = None,
+    strict: bool = False,
     licence: str = "not stated",
     engine: EngineName = "local",
     workers: int | None = None,
@@ -65,7 +68,8 @@ def shards(
             of these, URLs that fsspec knows, or a .yaml file of name: {path: ..., weight: ...}.
         out: Folder to write; train and val appear in it.
         unit: What one text is in plain text: a caption, or a document that is a line, the lines
-            between blank lines, or a file.
+            between blank lines, or a file. By default short texts of a line are captions; records
+            that are longer, or of several lines, and texts of long lines are documents.
         field: Key or column of a record's text.
         label: Key or column of a record's label; texts that occur with several are dropped.
         shortest: Texts with fewer characters are dropped.
@@ -81,12 +85,17 @@ def shards(
         languages: Codes (ISO 639-1) of the languages to keep; all by default.
         terms: Files that list terms, one a line; documents with one of them are dropped.
         rules: Thresholds of the cleaning of documents.
+        encoding: Encoding of text files, such as cp1252; by default what a byte order mark tells,
+            or UTF-8.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut or joined.
         licence: Licence of the texts, for the manifest.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.
     """
     hands = engine_named(engine, workers, address)
+    source = source[0] if isinstance(source, list) and len(source) == 1 else source
+    unit = usual_unit(source, field, encoding) if unit is None else unit
     if unit == "caption":
         asked = {"label": label, "val": val != "hash", "weights": weights, "near": near,
                  "languages": languages, "terms": terms, "max_repeats": max_repeats != 1,
@@ -94,11 +103,14 @@ def shards(
         _refuse_for_captions(source, [name for name, value in asked.items() if value])
         assert isinstance(source, str | Path)
         most = LONGEST_CAPTION if longest is None else longest
+        limits, reading = (shortest, most), {"encoding": encoding, "strict": strict}
         manifests = write_captions(
-            Path(source), out, field, (shortest, most), val_fraction, licence, hands
+            Path(source), out, field, limits, val_fraction, licence, hands, **reading
         )
+        report(out, manifests, HINTS)
     else:
-        layout = Layout(unit, field, label, LONGEST_DOCUMENT if longest is None else longest)
+        most = LONGEST_DOCUMENT if longest is None else longest
+        layout = Layout(unit, field, label, most, encoding)
         lists = tuple(read_terms(path) for path in terms or ())
         spoken = tuple(languages or ())
         cleaning = Cleaning(shortest, layout.longest, rules, spoken, lists, near)
@@ -106,9 +118,9 @@ def shards(
         parts = domains(source, weights)
         facts = {"source": ", ".join(part.name for part in parts), "licence": licence,
                  "builder": _builder(layout, cleaning, splitting)}  # fmt: skip
-        manifests = build(out, parts, layout, cleaning, splitting, hands, **facts)
+        manifests = build(out, parts, layout, cleaning, splitting, hands, strict=strict, **facts)
         print(f"{out / 'page.html'}: what was dropped, and what is left")
-    report(out, manifests)
+        report(out, manifests, hints_of(layout))
 
 
 def _refuse_for_captions(source: Place | list[Place], asked: Sequence[str]) -> None:
@@ -130,4 +142,5 @@ def _builder(layout: Layout, cleaning: Cleaning, splitting: Splitting) -> dict[s
 
 
 if __name__ == "__main__":
-    command(shards, quoted_lists(sys.argv[1:], LISTS, alone=("--source",)))
+    words = quoted_lists(sys.argv[1:], LISTS, alone=("--source",))
+    command(shards, plain_options(words, flags=FLAGS))

@@ -13,6 +13,7 @@ from core.engine import Engine, Local, map_in_order
 from core.errors import UserError
 from core.files import new_folder
 from core.manifest import Manifest
+from core.outcome import Hint, Hints, outcome_of
 from core.shard_writer import ShardWriter, check_absent
 from core.splits import SPLITS, with_progress
 from text.corpus.choose import Splitting, Written, chosen, compared
@@ -22,10 +23,29 @@ from text.corpus.domains import Domain
 from text.corpus.gather import gathered
 from text.corpus.ledger import Accounts
 from text.corpus.page import write_page
+from text.corpus.rules import Rules, damage, quality
 from text.corpus.spool import Spool
+from text.encodings import check_encoding
 
 REASONS = ("duplicate", "contradictory labels", "near duplicate", "beyond its weight")
 """Why a document is dropped that is fit by itself, in order."""
+RULE = Hint("page.html shows some, --rules.* are the thresholds")
+HINTS: Hints = {
+    "too long": Hint("--longest keeps longer ones, --unit paragraph parts files of text"),
+    "too short": Hint("--shortest keeps shorter ones"),
+    "empty": Hint("", loss=False),
+    "empty file": Hint("", loss=False),
+    "file of a cache": Hint("", loss=False),
+    "binary file": Hint("they hold zero bytes"),
+    "not text of its encoding": Hint("--encoding names another"),
+    "not UTF-8": Hint("--encoding cp1252, say, reads them"),
+    "contradictory labels": Hint("their texts occur with several labels"),
+    "near duplicate": Hint("a higher --near keeps more"),
+    "beyond its weight": Hint("other --weights, or --max_repeats, keep more"),
+    "language": Hint("--languages names those to keep"),
+    **dict.fromkeys((*damage(Rules()), *quality(Rules())), RULE),
+}
+"""What became of documents, and which option changes it."""
 
 
 def build(
@@ -35,6 +55,8 @@ def build(
     cleaning: Cleaning,
     splitting: Splitting,
     engine: Engine = Local(),
+    *,
+    strict: bool = False,
     **facts: Any,
 ) -> dict[str, Manifest]:
     """Write `out/train`, `out/val` and `out/page.html`; `out` appears whole or not at all.
@@ -42,8 +64,10 @@ def build(
     Meanwhile all documents lie there once more, as do copies of what is remote or packed.
 
     Args:
+        strict: Raise, and write nothing, if more than a tenth of the documents is dropped.
         facts: `source`, `licence`, `builder` of the manifests.
     """
+    check_encoding(layout.encoding)
     if splitting.val == "tail" and domains[0].weight is not None:
         raise UserError("the end of all characters cannot be weighed; leave out --weights or --val")
     if splitting.max_repeats > 1 and domains[0].weight is None:
@@ -64,9 +88,20 @@ def build(
             numbers = compared(spool, accounts, contradicted, cleaning.near)
             written = chosen(spool, numbers, domains, accounts, splitting)
             manifests = _write(folder, written, domains, accounts, about)
+        if strict:
+            outcome_of(manifests, hints_of(layout)).check(out)
         shutil.rmtree(scratch)
         write_page(folder, accounts, manifests)
     return manifests
+
+
+def hints_of(layout: Layout) -> Hints:
+    """Return what became of documents, and which option changes it."""
+    named = {
+        f"no text under {layout.field!r}": Hint("--field names the key of a record's text"),
+        f"no label under {layout.label!r}": Hint("--label names the key of a record's label"),
+    }
+    return {**HINTS, **named}
 
 
 def _clean(
@@ -88,7 +123,7 @@ def _work(
     domains: Sequence[Domain], scratch: Path, layout: Layout, files: Counter[str]
 ) -> Iterator[Work]:
     for domain in domains:
-        for path in gathered(domain.place, scratch, files):
+        for path in gathered(domain.place, scratch, files, layout.encoding):
             yield from (Work(domain.name, part) for part in parts_of(path, layout))
 
 

@@ -54,6 +54,8 @@ class Layout:
     """Key or column of its label."""
     longest: int = 10_000_000
     """Characters of the longest document; plain files with more are not even read."""
+    encoding: str | None = None
+    """Of text without a byte order mark; UTF-8 by default."""
 
 
 @dataclass(frozen=True)

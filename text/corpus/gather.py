@@ -15,20 +15,22 @@ from core.sources import find_files
 from core.storage import HOPELESS, is_url
 from core.tables import listed
 from text.corpus.domains import SUFFIXES, Place
+from text.encodings import plain_files
 
 PACKED = {".txt", ".jsonl"}
 """What may stand before .gz."""
-BEGINNING = 8192
-"""Bytes in which a file that is no text shows a NUL."""
 
 
-def gathered(place: Place, scratch: Path, dropped: Counter[str]) -> Iterator[Path]:
-    """Yield the files at a path or URL that may hold documents, sorted.
+def gathered(
+    place: Place, scratch: Path, dropped: Counter[str], encoding: str | None = None
+) -> Iterator[Path]:
+    """Yield the files at a path or URL that may hold documents, sorted; text as UTF-8.
 
     Args:
         place: A file, a folder or a URL.
         scratch: Folder for copies of what is remote or packed; those that are there are used again.
         dropped: Counts of files by reason, filled while they are drawn.
+        encoding: Of text without a byte order mark; by default UTF-8.
     """
     source = _fetched(str(place), scratch) if is_url(place) else Path(place)
     for path in find_files(source, SUFFIXES, dropped):
@@ -38,21 +40,12 @@ def gathered(place: Place, scratch: Path, dropped: Counter[str]) -> Iterator[Pat
         plain = _unpacked(path, scratch) if path.suffix.lower() == ".gz" else path
         if plain is None:
             dropped["other kind of file"] += 1
-        elif reason := _unfit(plain):
-            dropped[reason] += 1
+        elif plain.stat().st_size == 0:
+            dropped["empty file"] += 1
+        elif plain.suffix.lower() in PACKED:
+            yield from plain_files([plain], scratch, dropped, encoding)
         else:
             yield plain
-
-
-def _unfit(path: Path) -> str | None:
-    """Return why a file is not read."""
-    if path.stat().st_size == 0:
-        return "empty file"
-    if path.suffix.lower() in PACKED:
-        with path.open("rb") as stream:
-            if b"\0" in stream.read(BEGINNING):
-                return "binary file"
-    return None
 
 
 def _unpacked(path: Path, scratch: Path) -> Path | None:
