@@ -1,6 +1,6 @@
 """The one place where the training command line is shaped.
 
-    python -m image.train --config A.yaml --config B.yaml --model.net.width=96 --resume last.ckpt
+    python -m image.train --config A.yaml --config B.yaml --model.model.net.width=96 --out runs/a
 
 Configs compose left to right, overrides come after them; the data's embedding width is linked into
 the model, so no config repeats it.
