@@ -3,8 +3,9 @@
 python -m multimodal.embed --alignment runs/alignment/last.ckpt --source data/world --out runs/e
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,8 @@ def _samples(
     )
     keys = reader.index["key"]
     fields = [f for f in EmbeddedData.members if TOWER_OF.get(f, f) in module.towers]
-    for batch in data.val_dataloader():
+    batches: Iterable[Any] = data.val_dataloader()
+    for batch in batches:
         rows = {f: embed_field(module, f, batch[f]) for f in fields if f in batch}
         for i, index in enumerate(batch["index"].tolist()):
             if batch["mask"][i]:
