@@ -206,6 +206,18 @@ class Unison:
         )
         return signal.cpu() if isinstance(signal, Tensor) else signal
 
+    def as_frame(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
+        """Return pictures as large as a frame of the run's clips."""
+        side = self.stage("video").codec.plane.size
+        return image if image.shape[-1] == side else resize(image, side)
+
+    def _batch(self, name: str, signals: Any) -> Any:
+        if isinstance(signals, Tensor) or (name == "text" and isinstance(signals, list)):
+            return signals
+        inputs = several(name, signals) or [signals]
+        read = [self.read(name, value) for value in inputs]
+        return torch.stack(read) if isinstance(read[0], Tensor) else read
+
     def stage(self, name: str) -> Any:
         """Return the module of a stage, in eval mode with its averaged weights."""
         if name not in self._stages:
@@ -232,24 +244,12 @@ class Unison:
             if name == "video" and first_frame:
                 given = frame if frame is None else repeat(frame, "C H W -> B C H W", B=len(seeds))
                 given = made["image"] if given is None else given
-                extra = {"first_frame": self._as_frame(given)}
+                extra = {"first_frame": self.as_frame(given)}
             made[name] = self.decode(name, embeddings[name], options[name], seeds=seeds, **extra)
         return made
 
     def _checkpoint(self, name: str) -> Path:
         return self.replace.get(name, self._folder / name) / "last.ckpt"
-
-    def _as_frame(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
-        """Return pictures as large as a frame of the run's clips."""
-        side = self.stage("video").codec.plane.size
-        return image if image.shape[-1] == side else resize(image, side)
-
-    def _batch(self, name: str, signals: Any) -> Any:
-        if isinstance(signals, Tensor) or (name == "text" and isinstance(signals, list)):
-            return signals
-        inputs = several(name, signals) or [signals]
-        read = [self.read(name, value) for value in inputs]
-        return torch.stack(read) if isinstance(read[0], Tensor) else read
 
     def _here(self, signal: Any) -> Any:
         return signal.to(self.device) if isinstance(signal, Tensor) else signal

@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, no_type_check
@@ -14,6 +14,7 @@ from PIL import Image
 from core.errors import UserError
 from multimodal.demo.folders import Folders, pack, write_made
 from multimodal.demo.monitor import Monitor
+from multimodal.demo.offered import offer_of
 from multimodal.demo.replies import command_line
 from multimodal.demo.service import Failed, Finished, Made, Progress, QueueFull, Request, Service
 from multimodal.demo.uploads import read_weighed, typed
@@ -87,12 +88,13 @@ class Result:
 
 
 def any_tab(service: Service, monitor: Monitor, folders: Folders) -> None:
-    """Lay out the tab and let its buttons do their work."""
+    """Lay out the tab and let its buttons do their work; it offers what the run has models for."""
+    offer = service.call(offer_of)
     with gr.Row(elem_classes="any"):
         with gr.Column(scale=8, min_width=680):
-            inputs = _inputs()
+            inputs = _inputs(offer.inputs)
         with gr.Column(scale=5):
-            settings = _settings()
+            settings = _settings(offer.outputs)
             with gr.Row():
                 make = gr.Button("Make it", variant="primary", elem_id="make", min_width=120)
                 stop = gr.Button("Stop", elem_id="stop", min_width=70)
@@ -150,7 +152,8 @@ class Desk:
         yield self._cleared() | self._state("reading what was given")
         try:
             given = self._given(drawing, {"image": image, "audio": audio, "video": video}, text)
-            signals = {name: _read(name, value) for name, value in given.items()}
+            sizes = self.service.unison.sizes
+            signals = {name: _read(name, value, sizes[name]) for name, value in given.items()}
             order = [name for name in MODALITIES if name in to]
             settings = (int(count), int(seed or 0), float(guidance), int(steps) or None)
             wish = Wish(signals, order, *settings, first_frame)
@@ -169,7 +172,9 @@ class Desk:
                 case Progress(step, done, total):
                     yield self._state(STEP_NAMES[step], done / total)
                 case Made(modality, signals):
-                    made[modality] = write_made(folder, request.wish, modality, signals)
+                    made[modality] = write_made(
+                        folder, request.wish, modality, signals, self.service.rate
+                    )
                     yield self._show(modality, signals, made[modality])
                 case Failed(message, fault):
                     yield self._failed(message, fault)
@@ -245,10 +250,10 @@ def drawn(drawing: Mapping[str, Any] | None) -> Image.Image | None:
     return flat if np.ptp(np.asarray(flat), axis=(0, 1)).any() else None
 
 
-def _read(modality: str, value: str) -> Any:
+def _read(modality: str, value: str, size: Mapping[str, int]) -> Any:
     if modality == "text":
         return typed(value)
-    return read_weighed(modality, Path(value), Path(value).name)
+    return read_weighed(modality, Path(value), Path(value).name, size)
 
 
 def _state(words: str, share: float = 0.0, kind: str = "work") -> str:
@@ -257,16 +262,17 @@ def _state(words: str, share: float = 0.0, kind: str = "work") -> str:
     return f'<div class="state {kind}" role="status">{bar}{html.escape(words)}</div>'
 
 
-def _inputs() -> Inputs:
+def _inputs(there: Collection[str]) -> Inputs:
     gr.Markdown("### Give something, or nothing")
     text = gr.Textbox(
         label="Say it in words: all of it, or a part",
         placeholder="something red",
         max_length=1000,
         elem_id="words",
+        visible="text" in there,
     )
     with gr.Row():
-        with gr.Column(scale=4, min_width=400):
+        with gr.Column(scale=4, min_width=400, visible="image" in there):
             drawing = gr.Sketchpad(
                 label="Draw a digit",
                 type="pil",
@@ -281,7 +287,7 @@ def _inputs() -> Inputs:
                 elem_id="drawing",
             )
         with gr.Column(scale=3, min_width=240):
-            with gr.Tab("Picture"):
+            with gr.Tab("Picture", visible="image" in there):
                 image = gr.Image(
                     show_label=False, type="filepath", sources=["upload", "clipboard", "webcam"],
                     height=HEIGHT, elem_id="picture",
@@ -289,12 +295,12 @@ def _inputs() -> Inputs:
                 image.preprocess = (
                     _path  # else Gradio decodes it, and tells mistakes in its own way
                 )
-            with gr.Tab("Sound"):
+            with gr.Tab("Sound", visible="audio" in there):
                 audio = gr.Audio(
                     show_label=False, type="filepath", sources=["upload", "microphone"],
                     elem_id="sound",
                 )  # fmt: skip
-            with gr.Tab("Clip"):
+            with gr.Tab("Clip", visible="video" in there):
                 video = gr.Video(
                     show_label=False, sources=["upload", "webcam"], height=HEIGHT, elem_id="clip"
                 )
@@ -306,13 +312,16 @@ def _path(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def _settings() -> Settings:
+def _settings(there: Sequence[str]) -> Settings:
     gr.Markdown("### Choose what is made of it")
     to = gr.CheckboxGroup(
-        list(MODALITIES), value=["text", "image", "audio"], label="Make", elem_id="to"
+        list(there), value=[m for m in there if m != "video"], label="Make", elem_id="to"
     )
     first_frame = gr.Checkbox(
-        False, label="The clip starts from the picture (given, or else made)", elem_id="first"
+        False,
+        label="The clip starts from the picture (given, or else made)",
+        elem_id="first",
+        visible="video" in there,
     )
     with gr.Row():
         count = gr.Slider(1, MOST, 1, step=1, label="Samples", elem_id="count")

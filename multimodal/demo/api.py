@@ -18,7 +18,7 @@ from multimodal.demo.replies import as_json, as_zip, command_line, samples_of
 from multimodal.demo.service import Event, Failed, Finished, Made, Progress, Request, Service
 from multimodal.demo.service import QueueFull as Full
 from multimodal.demo.uploads import printable, receive, typed
-from multimodal.wish import Wish
+from multimodal.wish import Wish, modality_names
 
 STATUS = {"invalid": 422, "late": 504, "cancelled": 503, "broken": 500}
 """HTTP status of each fault."""
@@ -61,8 +61,7 @@ def build_api(service: Service, monitor: Monitor) -> FastAPI:
         (`queue`, `step`, `made`, `failed`, `finished`) and comes as soon as it happens.
         """
         files = {"image": image, "audio": audio, "video": video}
-        names = [name.strip() for word in to for name in word.split(",")]
-        settings = (names, count, seed, guidance, steps, first_frame)
+        settings = (modality_names(to), count, seed, guidance, steps, first_frame)
         asked = Asked(service, monitor)
         request = asked.submit(text, files, settings)
         if format == "stream":
@@ -70,8 +69,10 @@ def build_api(service: Service, monitor: Monitor) -> FastAPI:
         made = asked.all(request)
         about = asked.about(request)
         if format == "zip":
-            return Response(as_zip(request.wish, made, about), media_type="application/zip")
-        return JSONResponse(about | {"samples": samples_of(request.wish, made)})
+            return Response(
+                as_zip(request.wish, made, about, service.rate), media_type="application/zip"
+            )
+        return JSONResponse(about | {"samples": samples_of(request.wish, made, service.rate)})
 
     @app.get("/healthz", response_class=JSONResponse)
     async def healthz() -> dict[str, Any]:
@@ -120,9 +121,12 @@ class Asked:
         try:
             signals = {} if text is None else {"text": typed(text)}
             self.given = {} if text is None else {"text": text}
+            sizes = self.service.unison.sizes
             for modality, file in files.items():
                 if file is not None:
-                    signals[modality] = receive(modality, file.file.read(), file.filename or "")
+                    signals[modality] = receive(
+                        modality, file.file.read(), file.filename or "", sizes[modality]
+                    )
                     self.given[modality] = printable(file.filename or modality)
             return self.service.submit(Wish(signals, *settings))
         except ValueError as error:
@@ -162,8 +166,9 @@ class Asked:
                 return {"event": "queue" if step == "queue" else "step", "step": step,
                         "done": done, "total": total}  # fmt: skip
             case Made(modality, signals):
-                return {"event": "made", "modality": modality,
-                        "samples": [as_json(modality, signal) for signal in signals]}  # fmt: skip
+                rate = self.service.rate
+                samples = [as_json(modality, signal, rate) for signal in signals]
+                return {"event": "made", "modality": modality, "samples": samples}
             case Failed(message, fault):
                 self._count(STATUS[fault], fault)
                 return {"event": "failed", "detail": message, "status": STATUS[fault]}

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from core.errors import UserError
 from multimodal.demo.api import build_api
 from multimodal.demo.doors import BodyGuard, KeyGuard, Keys
 from multimodal.demo.front import Front
 from multimodal.demo.monitor import Monitor
+from multimodal.demo.offered import offer_of
 from multimodal.demo.page_doors import PageGuard
 from multimodal.demo.reading import pool
 from multimodal.demo.service import Limits, Service
-from multimodal.towers import MODALITIES
 from multimodal.unison import Unison
 from multimodal.wish import Wish
 
@@ -67,5 +68,11 @@ def build_app(
 
 def warm_up(service: Service) -> None:
     """Make one of everything, so that the models are there when the first visitor asks."""
-    for _ in service.submit(Wish({}, MODALITIES)):
+    made = service.call(offer_of).outputs
+    if not made:
+        raise UserError(
+            f"{service.unison.run} has no model that makes anything; train one, for instance with: "
+            f"python -m image.train --out {service.unison.run / 'image'}"
+        )
+    for _ in service.submit(Wish({}, made)):
         pass

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multimodal.demo.replies import write
 from multimodal.media import MEDIA
 from multimodal.wish import Wish
 
@@ -43,11 +44,13 @@ class Folders:
         self._root.cleanup()
 
 
-def write_made(folder: Path, wish: Wish, modality: str, signals: Any) -> list[Path]:
-    """Write a file a sample, named by its seed, and return their paths."""
+def write_made(
+    folder: Path, wish: Wish, modality: str, signals: Any, rate: int | None = None
+) -> list[Path]:
+    """Write a file a sample, named by its seed, and return their paths; sounds at `rate` Hz."""
     paths = [folder / f"{seed}{MEDIA[modality].suffix}" for seed in wish.seeds]
     for path, signal in zip(paths, signals, strict=True):
-        MEDIA[modality].write(path, signal)
+        write(path, modality, signal, rate)
     return paths
 
 

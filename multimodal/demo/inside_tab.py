@@ -1,5 +1,6 @@
 """The tab "Inside": attention, denoising step by step, and what an embedding knows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -38,13 +39,13 @@ PLANES = f"""{CHOICES}<label>step
 it expects</figcaption></figure></div>"""
 
 
-def inside_tab(host: Host) -> None:
-    """Build the tab inside the `gr.Tab` that is open."""
+def inside_tab(host: Host, made: Sequence[str] = FILMED) -> None:
+    """Build the tab inside the `gr.Tab` that is open; `made` is what the run generates."""
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         wanted = gr.Textbox("a big red seven moves left", label="what to make", scale=3)
         seed = gr.Number(0, label="seed", precision=0, minimum=0, maximum=LIMITS["seed"][1])
-        filmed = gr.Radio(list(FILMED), value="image", label="film of", scale=2)
+        filmed = gr.Radio([m for m in FILMED if m in made], value="image", label="film of", scale=2)
         button = gr.Button("Look inside", variant="primary")
     gr.Markdown(READING)
     heat = _view(HEAT, "heat.js")
@@ -91,7 +92,8 @@ def _knowing(host: Host) -> None:
     bars = _view()
 
     def know(text: str, file: str | None) -> str:
-        modality, signal = input_signal(text, file)
+        sizes = host.call(lambda unison: unison.sizes)
+        modality, signal = input_signal(text, file, sizes)
         return known_markup(host.call(lambda unison: what_is_known(unison, modality, signal)))
 
     gr.on([button.click, words.submit], polite(know), [words, file], bars, api_visibility="private")

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import UserError
+from multimodal.demo.offered import is_labelled
 from multimodal.demo.uploads import read_weighed, typed
 from multimodal.folder_shards import SUFFIXES, modality_of
 from multimodal.probes import Probes, accuracies, fit
@@ -34,13 +35,22 @@ class Known:
     """Factor -> the probe's accuracy on validation samples; of the size its rank correlation."""
 
 
-def input_signal(text: str, file: str | None) -> tuple[str, Any]:
-    """Return modality and signal of what a person gave: a file, or else words."""
+def input_signal(
+    text: str, file: str | None, sizes: Mapping[str, Mapping[str, int]] | None = None
+) -> tuple[str, Any]:
+    """Return modality and signal of what a person gave: a file, or else words.
+
+    Args:
+        text: The words.
+        file: Path of the file.
+        sizes: Of signals, as `Unison.sizes` has them.
+    """
     if file:
         if Path(file).suffix.lower() not in SUFFIXES:
             raise UserError(f"{Path(file).name} is of no known kind; choose {', '.join(SUFFIXES)}")
         modality = modality_of(Path(file))
-        return modality, read_weighed(modality, Path(file), Path(file).name)
+        size = (sizes or {}).get(modality)
+        return modality, read_weighed(modality, Path(file), Path(file).name, size)
     if not text.strip():
         raise UserError("nothing is given; type words or choose a file")
     return "text", typed(text)
@@ -83,5 +93,7 @@ def _splits(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 f"{folder} is not there, and probes are fitted on training embeddings and what "
                 "they show; run the quick start's stages world and embeddings again"
             )
+    if not is_labelled(world / "train"):
+        raise UserError(f"the samples in {world} have no labels that probes could learn to read")
     train, val = (read_split(embeddings / s, world / s, SAMPLES, 0.0) for s in ("train", "val"))
     return train, val

@@ -11,6 +11,7 @@ from starlette.routing import Mount
 from multimodal.demo.doors import Keys
 from multimodal.demo.folders import Folders
 from multimodal.demo.monitor import Monitor
+from multimodal.demo.offered import offer_of, why_no_inside, why_no_map
 from multimodal.demo.service import Service
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is reported to anybody
@@ -89,14 +90,21 @@ def build_page(service: Service, monitor: Monitor, folders: Folders, root: str =
     from multimodal.demo.inside_tab import inside_tab
     from multimodal.demo.space_tab import space_tab
 
+    offer = service.call(offer_of)
     with gr.Blocks(title="Unison", delete_cache=(3600, 3600), analytics_enabled=False) as page:
         gr.Markdown(HEAD)
         with gr.Tab("Any to any"):
             any_tab(service, monitor, folders)
         with gr.Tab("The shared space"):
-            space_tab(service)
+            if missing := why_no_map(service.unison, offer):
+                gr.Markdown(missing)
+            else:
+                space_tab(service, offer.outputs)
         with gr.Tab("Inside"):
-            inside_tab(service)
+            if missing := why_no_inside(offer):
+                gr.Markdown(missing)
+            else:
+                inside_tab(service, offer.outputs)
         with gr.Tab("Numbers"):
             _numbers(service.unison.run, root)
         page.load(None, js=TAKE_BRUSH)

@@ -17,38 +17,48 @@ TYPES = {"text": "text/plain", "image": "image/png", "audio": "audio/wav", "vide
 """Of the files that `MEDIA` writes."""
 
 
-def as_file(modality: str, signal: Any) -> bytes:
+def write(path: Path, modality: str, signal: Any, rate: int | None = None) -> None:
+    """Write a signal as `multimodal.generate` does; a sound at `rate` Hz."""
+    more = {"rate": rate} if modality == "audio" and rate else {}
+    MEDIA[modality].write(path, signal, **more)
+
+
+def as_file(modality: str, signal: Any, rate: int | None = None) -> bytes:
     """Return a signal as the content of the file that `multimodal.generate` would write."""
     with tempfile.TemporaryDirectory(prefix="unison-reply-") as folder:
         path = Path(folder) / f"signal{MEDIA[modality].suffix}"
-        MEDIA[modality].write(path, signal)
+        write(path, modality, signal, rate)
         return path.read_bytes()
 
 
-def as_json(modality: str, signal: Any) -> Any:
+def as_json(modality: str, signal: Any, rate: int | None = None) -> Any:
     """Return a text as it is, anything else as its media type and its file in base64."""
     if modality == "text":
         return signal
-    data = base64.b64encode(as_file(modality, signal)).decode()
+    data = base64.b64encode(as_file(modality, signal, rate)).decode()
     return {"type": TYPES[modality], "data": data}
 
 
-def samples_of(wish: Wish, made: Mapping[str, Any]) -> list[dict[str, Any]]:
+def samples_of(
+    wish: Wish, made: Mapping[str, Any], rate: int | None = None
+) -> list[dict[str, Any]]:
     """Return a dictionary a sample: its seed, and what was made with it."""
     return [
-        {"seed": seed} | {m: as_json(m, signals[i]) for m, signals in made.items()}
+        {"seed": seed} | {m: as_json(m, signals[i], rate) for m, signals in made.items()}
         for i, seed in enumerate(wish.seeds)
     ]
 
 
-def as_zip(wish: Wish, made: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
+def as_zip(
+    wish: Wish, made: Mapping[str, Any], about: Mapping[str, Any], rate: int | None = None
+) -> bytes:
     """Return a ZIP file with a file a signal, named by its seed, and about.json."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("about.json", json.dumps(about, indent=1))
         for modality, signals in made.items():
             for seed, signal in zip(wish.seeds, signals, strict=True):
-                archive.writestr(f"{seed}{MEDIA[modality].suffix}", as_file(modality, signal))
+                archive.writestr(f"{seed}{MEDIA[modality].suffix}", as_file(modality, signal, rate))
     return buffer.getvalue()
 
 

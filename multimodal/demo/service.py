@@ -225,6 +225,12 @@ class Service:
         """Whether the computing thread is there."""
         return self._thread.is_alive()
 
+    @property
+    def rate(self) -> int | None:
+        """Hz of the sounds that are made; None where the run makes none."""
+        there = (self.unison.run / "audio" / "last.ckpt").is_file()
+        return self.unison.rate if there else None
+
     def close(self) -> None:
         """End the thread after the step that it does; what waits is cancelled."""
         with self._changed:
@@ -239,6 +245,7 @@ class Service:
             value, most = getattr(wish, name), getattr(self.limits, name)
             if value is not None and value > most:
                 raise UserError(f"{name} is {value} but {most} is the most here; lower it")
+        self.unison.check_there(wish.given, wish.to)
 
     def _work(self) -> None:
         while True:
@@ -326,7 +333,9 @@ class Service:
         rows = torch.cat([request.embeddings[modality] for request in group])
         frames = {}
         if modality == "video" and group[0].wish.first_frame:
-            frames = {"first_frame": torch.cat([_first_frames(request) for request in group])}
+            frames = {
+                "first_frame": self.unison.as_frame(torch.cat([_first_frames(r) for r in group]))
+            }
         options = group[0].options[modality]
         made = self.unison.decode(modality, rows, options, seeds=seeds, **frames)
         for request, part in _parts(group):

@@ -1,5 +1,6 @@
 """The tab "The shared space": the map, neighbours, and sums of embeddings."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -35,8 +36,8 @@ TEMPLATE = f"""<div class="bar"><label>colour by <select class="factor">
 <div class="legend"></div><div class="near"></div>"""
 
 
-def space_tab(host: Host) -> None:
-    """Build the tab inside the `gr.Tab` that is open."""
+def space_tab(host: Host, made: Sequence[str] = MODALITIES) -> None:
+    """Build the tab inside the `gr.Tab` that is open; `made` is what the run generates."""
     space_map = SpaceMap(host)
     gr.Markdown(INTRODUCTION)
     picture = _map(space_map)
@@ -46,7 +47,9 @@ def space_tab(host: Host) -> None:
         less = gr.Textbox("red", label="- b")
         more = gr.Textbox("blue", label="+ c")
     with gr.Row():
-        to = gr.CheckboxGroup(list(MODALITIES), value=["image"], label="also generate", scale=2)
+        to = gr.CheckboxGroup(
+            list(made), value=[m for m in made if m == "image"], label="also generate", scale=2
+        )
         seed = gr.Number(0, label="seed", precision=0, minimum=0, maximum=LIMITS["seed"][1])
         button = gr.Button("Add up", variant="primary")
     result = gr.HTML(css_template=asset("exhibits.css"), apply_default_css=False)

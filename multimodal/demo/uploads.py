@@ -1,6 +1,7 @@
 """Files of strangers: weighed, read by another process, and never stored by their own name."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ SHOWN = 60
 """Characters of a file's own name that a message repeats."""
 
 
-def receive(modality: str, data: bytes, name: str = "") -> Any:
+def receive(
+    modality: str, data: bytes, name: str = "", size: Mapping[str, int] | None = None
+) -> Any:
     """Return the signal in a file's content.
 
     Args:
         modality: What it should hold.
         data: Its bytes.
         name: What its sender calls it; for messages only.
+        size: Of the signal, as `Unison.sizes` has it.
 
     Raises:
         ValueError: if it holds something else, or more than is decoded here.
@@ -29,10 +33,12 @@ def receive(modality: str, data: bytes, name: str = "") -> Any:
     with tempfile.TemporaryDirectory(prefix="unison-upload-") as folder:
         path = Path(folder) / "upload"
         path.write_bytes(data)
-        return read_weighed(modality, path, name)
+        return read_weighed(modality, path, name, size)
 
 
-def read_weighed(modality: str, path: Path, name: str = "") -> Any:
+def read_weighed(
+    modality: str, path: Path, name: str = "", size: Mapping[str, int] | None = None
+) -> Any:
     """Return the signal in a file, unless it is too much; messages call it `name`.
 
     Raises:
@@ -41,13 +47,13 @@ def read_weighed(modality: str, path: Path, name: str = "") -> Any:
     """
     called = printable(name) or f"the {modality}"
     try:
-        return pool().run(weigh_and_read, modality, path)
+        return pool().run(weigh_and_read, modality, path, dict(size or {}))
     except ValueError as error:
         line = str(error).replace(str(path), called)
         raise UserError(line if called in line else f"{called}: {line}") from None
 
 
-def weigh_and_read(modality: str, path: Path) -> Any:
+def weigh_and_read(modality: str, path: Path, size: Mapping[str, int] | None = None) -> Any:
     """Return the signal in a file whose weight is allowed, here and now."""
     try:
         weight = MEDIA[modality].weigh(path)
@@ -56,7 +62,7 @@ def weigh_and_read(modality: str, path: Path) -> Any:
                 f"{path} holds {weight:,} {UNITS[modality]} but {HEAVIEST[modality]:,} are the most"
                 " here; send a smaller one"
             )
-        return MEDIA[modality].read(path)
+        return MEDIA[modality].read(path, **(size or {}))
     except OSError as error:
         raise UserError(str(error)) from None
 

@@ -63,6 +63,12 @@ def test_all_four_come_back_as_files_that_open(client):
     assert answer["samples"][0]["image"]["data"] != answer["samples"][1]["image"]["data"]
 
 
+def test_outputs_are_named_with_commas_blanks_or_one_by_one(client):
+    for to in ("text,image", "text, image,", "text image", ["text", "image"]):
+        (sample,) = post(client, to=to).json()["samples"]
+        assert sample.keys() == {"seed", "text", "image"}
+
+
 def test_the_command_that_comes_along_makes_the_same_bytes(client, tmp_path, monkeypatch):
     form = {"to": ["image", "audio"], "seed": 7, "guidance": 1.5, "steps": 4, "text": "a 'red' two"}
     answer = post(client, **form).json()
@@ -96,7 +102,7 @@ def test_a_zip_holds_a_file_a_signal(client):
         ({}, {}, "to: Field required"),
         ({}, {"to": "smell"}, "'smell' is no modality; choose from text, image"),
         ({}, {"to": ["image", "image"]}, "names a modality twice"),
-        ({}, {"to": ""}, "'' is no modality"),
+        ({}, {"to": ""}, "no output is named"),
         ({}, {"to": "image", "count": "0"}, "count is 0"),
         ({}, {"to": "image", "count": "17"}, "16 is the most here"),
         ({}, {"to": "image", "count": "many"}, "count: Input should be a valid integer"),

@@ -159,11 +159,14 @@ def test_a_request_without_a_host_is_no_browsers_and_is_answered():
 
     sent = []
 
+    async def never():
+        raise AssertionError("there is no body")
+
     async def send(message):
         sent.append(message["status"])
 
     scope = {"type": "http", "headers": [], "path": "/healthz"}  # as HAProxy's checks are
-    asyncio.run(Front(ok, HOME)(scope, None, send))
+    asyncio.run(Front(ok, HOME)(scope, never, send))
     assert sent == [200]
 
 

@@ -49,7 +49,7 @@ def nginx(folder, inner):
                for port, below in zip(ports, ("", "/"), strict=True)]  # fmt: skip
     config = folder / "nginx.conf"
     config.write_text(CONFIG.format(folder=folder, servers="".join(servers)))
-    process = subprocess.Popen([NGINX, "-e", folder / "errors", "-c", config])
+    process = subprocess.Popen([str(NGINX), "-e", folder / "errors", "-c", config])
     try:
         until = time.monotonic() + 60
         while time.monotonic() < until and process.poll() is None:
@@ -89,12 +89,10 @@ def test_the_api_answers_through_nginx_and_its_stream_comes_step_by_step(ports, 
     with ask(
         ports[prefix], "/unison/generate", b"to=text&to=video&count=16&format=stream"
     ) as answer:
-        times = []
-        for line in answer:
-            times.append(time.monotonic())
-            last = json.loads(line)
+        lines = [(time.monotonic(), json.loads(line)) for line in answer]
+    (first, _), (end, last) = lines[0], lines[-1]
     assert last["event"] == "finished"
-    assert times[-1] - times[0] > 0.5 * last["seconds"]  # the first did not wait for the last
+    assert end - first > 0.5 * last["seconds"]  # the first did not wait for the last
 
 
 @pytest.mark.slow
