@@ -4,6 +4,7 @@ python -m text.conversations --source chats.jsonl --tokenizer runs/text/last.ckp
 """
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +15,17 @@ import numpy as np
 import torch
 from jaxtyping import Int32
 
-from core.cli import command
+from core.cli import command, plain_options
 from core.errors import UserError
-from core.files import existing_file, new_folder
+from core.files import new_folder
 from core.manifest import Manifest
 from core.members import encode_npy
+from core.outcome import FLAGS, Outcome
 from core.shard_writer import ShardWriter, check_absent
 from core.splits import SPLITS
 from text.best_fit import best_fit
-from text.chat_template import Told, chat_marks, read_line, tell
+from text.chat_records import HINTS, Unusable, messages_of, read_records
+from text.chat_template import Told, chat_marks, tell
 from text.tokenizer import TextTokenizer
 from text.tokenizer_files import TOKENIZER, read_tokenizer, write_tokenizer
 from text.windows import IGNORE
@@ -40,22 +43,26 @@ def conversations(
     val_fraction: float = 0.1,
     licence: str = "not stated",
     seed: int = 0,
+    strict: bool = False,
 ) -> None:
     """Write conversations as rows of tokens with the assistant's alone to learn.
 
-    A line is `{"messages": [{"role": "user", "content": "..."}, ...]}`; roles are user, assistant,
-    and system at the start. None is cut: those that do not fit the context are dropped and counted,
-    and so are those that were there before or in which the assistant says nothing. All of them are
-    held in memory.
+    A record is `{"messages": [{"role": "user", "content": "..."}, ...]}`, ShareGPT's
+    `{"conversations": [{"from": "human", "value": "..."}, ...]}`, Alpaca's instruction, input and
+    output, or a pair such as prompt and completion, or question and answer; a content may be a list
+    of parts. User and assistant take turns, the system speaks at the start only. None is cut: those
+    that do not fit the context are dropped and counted, and so are those that were there before, in
+    which the assistant says nothing, or in which tools speak. All of them are held in memory.
 
     Args:
-        source: A file of JSON lines.
+        source: JSON lines, a JSON list, Parquet or Arrow, or a folder with such files.
         tokenizer: A text model's checkpoint, or a tokenizer.json, with a chat's special tokens.
         out: Folder to write; train, val and tokenizer.json appear in it.
         context: Tokens a row; by default the checkpoint's.
         val_fraction: Share of conversations for validation, chosen by a hash of their content.
         licence: Licence of the texts, for the manifest.
         seed: Seed of the order of the rows.
+        strict: Fail, and write nothing, if more than a tenth of the conversations is dropped.
     """
     if not 0 < val_fraction < 1:
         raise UserError(f"val_fraction is {val_fraction} but must lie between 0 and 1")
@@ -63,7 +70,11 @@ def conversations(
     codec, room = read_tokenizer(tokenizer), _room(tokenizer, context)
     chat_marks(codec)
     dropped: Counter[str] = Counter()
-    parts = _split(_distinct(_fitting(_told(source, codec), room, dropped), dropped), val_fraction)
+    told = _fitting(_told(source, codec, dropped), room, dropped)
+    parts = _split(_distinct(told, dropped), dropped, val_fraction)
+    outcome = Outcome(sum(map(len, parts)), dropped, hints=HINTS)
+    if strict:
+        outcome.check(out)
     about = Manifest(0, (), (ROW,), source.name, licence)
     builder = {"command": "text.conversations", "context": room, "val_fraction": val_fraction}
     with new_folder(out) as folder:
@@ -75,6 +86,7 @@ def conversations(
             print(f"{split}: {_line(facts)}")
     for reason, count in sorted(dropped.items()):
         print(f"dropped {count}: {reason}")
+    print(outcome.line(out))
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ def _row(told: Sequence[Told], room: int) -> Int32[np.ndarray, "3 T"]:
 
 def _room(tokenizer: str, context: int | None) -> int:
     """Return the tokens of a row: what is asked for, or a checkpoint's context."""
-    if context is None and Path(tokenizer).suffix == ".json":
+    if context is None and (Path(tokenizer).suffix == ".json" or Path(tokenizer).is_dir()):
         raise UserError("a tokenizer.json has no context; give --context, or a checkpoint")
     if context is None:
         from core.checkpoint import read_checkpoint
@@ -122,16 +134,15 @@ def _room(tokenizer: str, context: int | None) -> int:
     return context
 
 
-def _told(path: Path, codec: TextTokenizer) -> Iterator[Told]:
-    """Yield the conversations of a file; a line that holds none is the user's mistake."""
-    with existing_file(path).open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield tell(read_line(line), codec)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: {error}; mend it or take it out") from None
+def _told(source: Path, codec: TextTokenizer, dropped: Counter[str]) -> Iterator[Told]:
+    """Yield the conversations of a source; a record that holds none is the user's mistake."""
+    for where, record in read_records(source, dropped):
+        try:
+            yield tell(messages_of(record), codec)
+        except Unusable as reason:
+            dropped[str(reason)] += 1
+        except UserError as error:
+            raise UserError(f"{where}: {error}; mend it or take it out") from None
 
 
 def _fitting(told: Iterator[Told], room: int, dropped: Counter[str]) -> Iterator[Told]:
@@ -156,12 +167,15 @@ def _distinct(told: Iterator[Told], dropped: Counter[str]) -> dict[bytes, Told]:
     return held
 
 
-def _split(held: dict[bytes, Told], val_fraction: float) -> tuple[list[Told], list[Told]]:
+def _split(
+    held: dict[bytes, Told], dropped: Counter[str], val_fraction: float
+) -> tuple[list[Told], list[Told]]:
     """Return those to train on and those to validate on; a conversation stays where it is."""
     if len(held) < 2:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
         raise UserError(
-            f"{len(held)} usable conversations were found but two splits need at least 2; add "
-            "some, or raise --context"
+            f"{len(held)} usable conversations were found but two splits need at least 2 (dropped: "
+            f"{reasons or 'none'}); add some, or raise --context"
         )
     shares = {digest: int.from_bytes(digest[:6]) / 2**48 for digest in held}
     limit = min(max(val_fraction, min(shares.values()) + 2**-48), max(shares.values()))
@@ -206,4 +220,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    command(conversations)
+    command(conversations, plain_options(sys.argv[1:], flags=FLAGS))

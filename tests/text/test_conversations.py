@@ -120,7 +120,13 @@ def test_the_same_file_gives_the_same_bytes_and_another_seed_another_order(built
 BAD = {
     "no JSON": (["{"], {}, "chats.jsonl, line 1: it is no JSON"),
     "no messages": (['{"text": "a"}'], {}, "line 1: it has no list"),
-    "turns out of order": ([line(TALKS[0]), line(TALKS[0][1:])], {}, "line 2: message 1 is the"),
+    "its keys": (['{"text": "a"}'], {}, "its keys are text"),
+    "a role": ([line([("narrator", "a")])], {}, "line 1: message 1 has no role among user"),
+    "turns out of order": (
+        [line(TALKS[0]), line(TALKS[0][1:])],
+        {},
+        "(dropped: 1 with turns out of order)",
+    ),
     "one conversation": ([line(TALKS[0])], {}, "1 usable conversations were found"),
     "a share": ([line(TALKS[0])], {"val_fraction": 1.0}, "val_fraction is 1.0"),
     "a context": ([line(TALKS[0])], {"context": 2}, "context is 2"),

@@ -181,7 +181,7 @@ def test_half_a_packed_file_is_an_error(tmp_path):
 
 def test_binary_and_empty_files_are_counted(tmp_path):
     write(tmp_path / "a.txt", b"\x89PNG\0\0")
-    write(tmp_path / "b.txt", "as UTF-16".encode("utf-16"))
+    write(tmp_path / "b.txt", b"\x7fELF\2\1\1\0\0\0\0")
     write(tmp_path / "c.jsonl", b"")
     write(tmp_path / "d.txt", b"text")
     dropped = Counter()
