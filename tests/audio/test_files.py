@@ -104,6 +104,6 @@ def test_rates_without_a_common_divisor_need_no_giant_filter(tmp_path: Path, rat
 
 
 def test_other_kinds_that_the_decoder_knows_are_refused(tmp_path: Path):
-    soundfile.write(tmp_path / "a.aiff", tone(0.8, RATE), RATE)
-    with pytest.raises(ValueError, match="is not a WAV, FLAC, OGG or MP3"):
-        read_audio(tmp_path / "a.aiff")
+    soundfile.write(tmp_path / "a.voc", tone(0.8, RATE), RATE)
+    with pytest.raises(ValueError, match="is not a WAV, FLAC, OGG, MP3"):
+        read_audio(tmp_path / "a.voc")
