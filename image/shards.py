@@ -28,10 +28,10 @@ SQUARE = 1.1
 UNREAD = {".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".jxl", ".psd", ".dng"}
 """Of pictures that are not read, so that the last line can say so."""
 HINTS = {
-    "too small": Hint("a lower --min-side keeps them"),
+    "too small": Hint("a lower --min_side keeps them"),
     "cut to the square in its middle": Hint("crop or pad them to squares before", changed=True),
     "enlarged": Hint(
-        "a lower --size keeps their pixels, a higher --min-side drops them", changed=True
+        "a lower --size keeps their pixels, a higher --min_side drops them", changed=True
     ),
 }
 

@@ -59,9 +59,9 @@ def test_the_last_line_says_what_was_cut_enlarged_and_dropped(source, tmp_path, 
     shards(source, tmp_path / "out", size=128)
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"{tmp_path / 'out'}: 6 samples of 9 inputs; dropped 3: 1 duplicate (equal samples are "
-        "written once), 1 too small (a lower --min-side keeps them), 1 undecodable (open one of "
+        "written once), 1 too small (a lower --min_side keeps them), 1 undecodable (open one of "
         "them to see why, then save or convert it again); changed: 7 enlarged (a lower --size "
-        "keeps their pixels, a higher --min-side drops them), 5 cut to the square in its middle "
+        "keeps their pixels, a higher --min_side drops them), 5 cut to the square in its middle "
         "(crop or pad them to squares before)"
     )
 
