@@ -141,6 +141,7 @@ def guard(run: Callable[[], Any]) -> Any:
     traceback.
     """
     _take_any_letter()
+    read = True
     try:
         try:
             result = run()
@@ -180,6 +181,7 @@ def _flush() -> bool:
             if stream is not None:  # a command may be started without one
                 stream.flush()
         except OSError as error:
+            assert stream is not None
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if isinstance(error, BrokenPipeError):
                 return False

@@ -107,6 +107,8 @@ class Runner:
             finally:
                 for running in self.running:
                     running.process.terminate()
+                for running in self.running:  # trainers save before they leave
+                    running.process.wait()
 
     def _start(self, waiting: list[Stage]) -> None:
         for stage in list(waiting):
