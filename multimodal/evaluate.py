@@ -33,7 +33,15 @@ from multimodal.scores import Results, all_directions, score, spread, summarise
 from multimodal.second_readers import load_second_readers
 from multimodal.space import measure_space
 from multimodal.systems import System
-from multimodal.tuples import MODALITIES, Signals, Tuples, load_tuples, positions, take
+from multimodal.tuples import (
+    MODALITIES,
+    Signals,
+    Tuples,
+    check_world_folder,
+    load_tuples,
+    positions,
+    take,
+)
 
 TRAINED = 2000  # training signals among which the nearest is sought
 REFERENCE = 1000  # real samples that the readers' own accuracy is measured on, if there are so many
@@ -74,6 +82,7 @@ def evaluate(
 
     started = time.monotonic()
     world = run / "world" if world is None else world
+    check_world_folder(world)
     for name, count, least in (("seeds", seeds, 1), ("queries", queries, 0), ("unseen", unseen, 0)):
         if count < least:
             raise UserError(f"{name} is {count} but must be {least} or more")

@@ -24,7 +24,7 @@ from core.manifest import Manifest
 from multimodal.metrics import factor_accuracy, rank_correlation
 from multimodal.readers import NETS, NetReader, Reader, load_readers
 from multimodal.second_readers import load_second_readers, train_second_readers
-from multimodal.tuples import Tuples, load_tuples
+from multimodal.tuples import Tuples, check_world_folder, load_tuples
 
 STEPS = {"image": 500, "audio": 800, "video": 600}
 """Batches a reader; LOG.md says what fewer cost."""
@@ -70,6 +70,7 @@ def train_readers(
     jobs = min(len(NETS) + 1, usable_cores()) if jobs is None else jobs
     if jobs < 1:
         raise UserError(f"jobs is {jobs} but at least 1 reader must be trained; leave it out")
+    check_world_folder(world)
     meter = Meter()
     plans = {m: ReaderTraining(steps=STEPS[m] if steps is None else steps) for m in NETS}
     train = partial(_train_reader, world=world, out=out, plans=plans, seed=seed)

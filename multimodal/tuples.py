@@ -95,6 +95,12 @@ def check_world(reader: ShardReader) -> None:
         )
 
 
+def check_world_folder(world: Path) -> None:
+    """Raise if a folder of splits holds own pairs rather than a world, whose samples say more."""
+    if (world / "train").is_dir():
+        check_world(ShardReader(world / "train"))
+
+
 def told(manifest: Manifest) -> dict[str, Any]:
     """Return what a world's signals carry, as its data card says; without one, everything."""
     card = manifest.card.get("carries")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -96,7 +97,7 @@ def generate_all(run: Path, source: Path, modalities: Collection[str], out: Path
     given = {"text": "a thing", "image": "thing 0.png", "audio": "thing 0.wav",
              "video": "thing 0.gif"}  # fmt: skip
     for name in (*modalities, None):
-        file = {} if name is None else {name: given[name]}
+        file: dict[str, Any] = {} if name is None else {name: given[name]}
         if name not in (None, "text"):
             file = {name: str(source / given[name])}
         generate([*modalities], str(run), **file, out=str(out / str(name)), steps=1)

@@ -12,9 +12,11 @@ from core.errors import UserError
 from core.members import encode_clip, encode_flac, encode_png
 from core.shards import write_shards
 from multimodal.alignment import AlignmentModule
+from multimodal.evaluate import evaluate
 from multimodal.folder_shards import build_folder
 from multimodal.prior import PriorModule
 from multimodal.probes import probes
+from multimodal.reader_training import train_readers
 from multimodal.unison import Unison
 from tests.multimodal.own_pairs import generate_all, train_all, write_files
 
@@ -100,3 +102,7 @@ def test_commands_of_the_world_say_that_own_pairs_are_none(tmp_path: Path):
     build_folder(source, tmp_path / "shards", 0.3, "mine")
     with pytest.raises(UserError, match="holds no factors"):
         probes(tmp_path / "shards", tmp_path / "shards")
+    with pytest.raises(UserError, match="holds no factors"):
+        evaluate(tmp_path, world=tmp_path / "shards")
+    with pytest.raises(UserError, match="holds no factors"):
+        train_readers(tmp_path / "shards", tmp_path / "readers", jobs=1)
