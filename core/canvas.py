@@ -9,7 +9,8 @@ ways to fit:
   drawing, and moves the square so that it holds it. If the drawing is between `SCALES` of the
   square's height it keeps its scale, as size means something; a smaller or larger one (a small
   digit on a large sheet, or one that fills it) is brought to the nearer end of that range, so that
-  what is larger stays larger. The background continues where the square leaves the canvas.
+  what is larger stays larger. A drawing further than `WANDER` from the middle is brought there. The
+  background continues where the square leaves the canvas.
 
 The frames of a clip share one square, so that motion survives.
 """
@@ -29,6 +30,8 @@ Fit = Literal["auto", "plain"]
 
 SCALES = (13 / 32, 23 / 32)
 """Least and greatest height of a drawing, as a share of the square's."""
+WANDER = 3 / 32
+"""Distance of a drawing from the middle, as a share of the square's side, that is left as it is."""
 MARGIN = 1.15
 """Least side of the square over the longer side of the drawing."""
 UNIFORM = 0.15
@@ -80,18 +83,20 @@ def centred(height: int, width: int) -> Square:
 
 
 def around(box: Box, height: int, width: int) -> Square:
-    """Return the square that shows a drawing at a scale that the model knows."""
+    """Return the square that shows a drawing at a scale and about where the model knows it."""
     side = min(height, width)
     longer = max(box.bottom - box.top, box.right - box.left)
     scale = min(max(box.tallest / side, SCALES[0]), SCALES[1])
-    if scale == box.tallest / side and longer <= side:
-        centre = centred(height, width)
-        top = _shift(centre.top, side, box.top, box.bottom)
-        return Square(top, _shift(centre.left, side, box.left, box.right), side)
-    side = round(max(box.tallest / scale, longer * MARGIN))
-    return Square(
-        round((box.top + box.bottom - side) / 2), round((box.left + box.right - side) / 2), side
-    )
+    if scale != box.tallest / side or longer > side:
+        side = round(max(box.tallest / scale, longer * MARGIN))
+    own, middle = centred(height, width), _centred_on(box, side)
+    off = max(abs(own.top - middle.top), abs(own.left - middle.left))
+    return own if side == own.side and off <= WANDER * side else middle
+
+
+def _centred_on(box: Box, side: int) -> Square:
+    top, left = (box.top + box.bottom - side) / 2, (box.left + box.right - side) / 2
+    return Square(round(top), round(left), side)
 
 
 def find_drawing(frames: Float[Tensor, "N 3 H W"], background: Float[Tensor, "3"]) -> Box | None:
@@ -182,9 +187,3 @@ def _without_specks(ink: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
 def _extent(line: Bool[Tensor, "L"]) -> int:
     marked = line.nonzero()
     return int(marked[-1] - marked[0]) + 1 if len(marked) else 0
-
-
-def _shift(start: int, side: int, low: float, high: float) -> int:
-    """Move [start, start + side) as little as it takes to hold [low, high)."""
-    margin = min(side * 0.05, (side - (high - low)) / 2)
-    return round(min(max(start, high + margin - side), low - margin))

@@ -50,6 +50,28 @@ def test_a_drawing_at_a_known_scale_keeps_it(height: int):
     assert ink_height(to_square(canvas, 32, "auto")) == pytest.approx(height, abs=1)
 
 
+def ink_middle(square: Float[Tensor, "1 3 H W"]) -> list[float]:
+    """Middle of the ink's bounds (y, x) in pixels."""
+    ink = (square < 0).any(1)[0]
+    return [
+        (x.nonzero().min() + x.nonzero().max() + 1).item() / 2 for x in (ink.any(1), ink.any(0))
+    ]
+
+
+@pytest.mark.parametrize("corner", [(10, 10), (10, 150), (150, 10), (150, 150)])
+def test_a_drawing_in_a_corner_is_brought_to_the_middle(corner: tuple[int, int]):
+    top, left = corner
+    canvas = sheet(320, 320, (top, top + 160, left, left + 100))
+    square = to_square(canvas, 32, "auto")
+    assert ink_middle(square) == pytest.approx([16, 16], abs=1)
+    assert ink_height(square) == pytest.approx(16, abs=1)
+
+
+def test_a_drawing_near_the_middle_keeps_its_place():
+    canvas = sheet(320, 320, (60, 220, 120, 220))  # 2 pixels of 32 above the middle, 1 to the right
+    assert ink_middle(to_square(canvas, 32, "auto")) == [14, 17]
+
+
 def test_a_picture_of_the_model_s_size_is_left_alone():
     tiny = sheet(32, 32, (2, 5, 3, 5))
     assert torch.equal(to_square(tiny, 32, "auto"), tiny)

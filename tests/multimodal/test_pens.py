@@ -18,7 +18,7 @@ def drawn(digit: int, height: float, seed: int) -> np.ndarray:
     return np.asarray(ink) / 255
 
 
-@pytest.mark.parametrize(("digit", "height"), product(range(10), (14.0, 22.0)))
+@pytest.mark.parametrize(("digit", "height"), [*product(range(10), (14.0, 22.0))])
 def test_ink_is_as_high_as_asked_whatever_the_pen(digit, height):
     tall = [drawn(digit, height, seed).shape[0] / SUPER for seed in range(6)]
     assert tall == pytest.approx([height] * 6, abs=0.6)
