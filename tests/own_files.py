@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import av
 import numpy as np
@@ -10,7 +11,6 @@ from PIL import Image, ImageDraw
 
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 COLOURS = ("red", "green", "blue", "orange", "purple")
-LINES = "{n}: Before we proceed any further, hear me speak of {colour} things and of {number}.\n"
 
 
 def picture(path: Path, size: tuple[int, int], colour: str, number: str) -> None:
@@ -42,7 +42,7 @@ def clip(path: Path, frames: int, colour: tuple[int, int, int]) -> None:
 
 
 def write_own_files(folder: Path) -> Path:
-    """Write ten numbers as pictures, sounds, clips and captions, and a text of 400 lines."""
+    """Write ten numbers as pictures, sounds, clips and captions, and prose: the Python manual's."""
     folder.mkdir()
     for n, number in enumerate(NUMBERS):
         colour = COLOURS[n % len(COLOURS)]
@@ -52,8 +52,9 @@ def write_own_files(folder: Path) -> Path:
         clip(folder / f"{number}.mp4", 12, (20 * n, 80, 160))
         caption = f"a picture of a {colour} {number}, which somebody has drawn\n"
         (folder / f"{number}.txt").write_text(caption)
-    lines = (LINES.format(n=n, colour=COLOURS[n % 5], number=NUMBERS[n % 10]) for n in range(400))
-    (folder / "input.txt").write_text("".join(lines))
+    prose = (topics[name] for name in ("assert", "class", "function", "import", "with"))
+    (folder / "input.txt").write_text("\n\n".join(prose), encoding="utf-8")
+    (folder / "four.txt").write_text(topics["for"] + topics["while"], encoding="utf-8")
     shown = {"digit": 3, "colour": "orange"}
     (folder / "labels.json").write_text(json.dumps({"three.png": shown}))
     return folder

@@ -125,7 +125,8 @@ def quickstart_is(folder: Path) -> Callable[[str], None]:
     """Return what stands in for `make quickstart`: the models that the commands before trained."""
 
     def before(line: str) -> None:
-        if "runs/quickstart" in line and not (folder / "runs/quickstart").exists():
+        uses = "runs/quickstart" in line or line.startswith("multimodal.generate")
+        if uses and not (folder / "runs/quickstart").exists():
             (folder / "runs/world").symlink_to(folder / "data/world")
             (folder / "runs/quickstart").symlink_to(folder / "runs")
 
