@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.decoders.llama_cpp import SYSTEMS as LLAMA_SYSTEMS
+from benchmarks.decoders.llama import SYSTEMS as LLAMA_SYSTEMS
 from benchmarks.decoders.torch_models import (
     AGREE,
     SHAPES,
@@ -142,7 +142,7 @@ def _prepare(
         for system, kinds in LLAMA_SYSTEMS.items():
             if system in wanted and (case.eight_bits or system not in EIGHT_BITS):
                 own = (f"--folder={folder}", f"--kind={kinds[case.dtype]}")
-                line = module("benchmarks.decoders.llama_cpp", *own, *words, python=llama_cpp)
+                line = module("benchmarks.decoders.llama", *own, *words, python=llama_cpp)
                 contenders.append(Contender(system, line, case.threads))
     return contenders
 

@@ -17,7 +17,7 @@ Needs the packages of `pip install -e ".[test]"` and nothing from the network.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,11 @@ class Session:
 
     def job(self, preset: str, **changes: Any) -> Job:
         """Return a training run of a preset, in the smoke form of few steps."""
-        out, few = self.out / "runs" / preset.replace("/", "_"), {"steps": 3, "warmup": 1}
-        start = Job(preset, self.out / "data", out, smoke=self.smoke, **few if self.smoke else {})
-        return Job(**vars(start) | changes)
+        out = self.out / "runs" / preset.replace("/", "_")
+        job = Job(preset, self.out / "data", out, smoke=self.smoke)
+        if self.smoke:
+            job = replace(job, steps=3, warmup=1)
+        return replace(job, **changes)
 
 
 def gpu(
