@@ -12,12 +12,10 @@ from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
 
-from audio.files import RATES
 from core.canvas import to_square
 from core.errors import UserError
 from core.pictures import DETAIL, SIDES, from_pillow
-from video.files import DETAIL as FRAME_DETAIL
-from video.files import FRAMES, evenly
+from multimodal.media import FRAME_DETAIL, FRAMES, SOUND_RATES, evenly
 
 CHANNELS = (1, 2, 3, 4)
 """Grey, grey and alpha, RGB, RGBA."""
@@ -95,10 +93,14 @@ def to_recording(samples: Any, rate: Any) -> bytes:
 def check_rate(rate: Any) -> int:
     """Return a sound's rate in Hz as a whole number; raise if it can be none."""
     value = rate.item() if hasattr(rate, "item") else rate
-    if not isinstance(value, int | float) or not RATES[0] <= value <= RATES[1] or value % 1:
+    if (
+        not isinstance(value, int | float)
+        or not SOUND_RATES[0] <= value <= SOUND_RATES[1]
+        or value % 1
+    ):
         raise UserError(
-            f"the audio's rate is {value!r} but must be a whole number from {RATES[0]} to "
-            f"{RATES[1]} Hz; give (rate, samples)"
+            f"the audio's rate is {value!r} but must be a whole number from {SOUND_RATES[0]} to "
+            f"{SOUND_RATES[1]} Hz; give (rate, samples)"
         )
     return int(value)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audio.files import RATES as SOUND_RATES
 from audio.files import SUFFIXES as SOUNDS
 from audio.files import read_audio, weigh_audio, write_audio
 from core.errors import UserError
@@ -12,8 +13,21 @@ from image.files import SUFFIXES as PICTURES
 from image.files import read_image, weigh_image, write_image
 from text.files import SUFFIXES as TEXTS
 from text.files import read_text, weigh_text, write_text
+from video.files import DETAIL as FRAME_DETAIL
+from video.files import FRAMES, evenly, read_video, weigh_video, write_video
 from video.files import SUFFIXES as CLIPS
-from video.files import read_video, weigh_video, write_video
+
+__all__ = [
+    "FRAMES",
+    "FRAME_DETAIL",
+    "MEDIA",
+    "SOUND_RATES",
+    "SUFFIXES",
+    "UNREAD",
+    "Medium",
+    "check_modalities",
+    "evenly",
+]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import base64
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -34,6 +35,7 @@ def labels(app):
     api = app
     while not hasattr(api, "state"):
         api = api.app
+    mounted: Any
     (mounted,) = [r.app for r in api.routes if isinstance(r, Mount) and r.path == ""]
     components = mounted.get_blocks().config["components"]
     props = [component["props"] for component in components]
