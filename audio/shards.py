@@ -140,23 +140,17 @@ def _is_one_recording(files: Sources) -> bool:
 def _clean(sources: Iterable[Source], dropped: Counter[str], *, shape: Shape) -> Iterator[Members]:
     for path in as_files(sources, SUFFIXES, dropped):
         changes: set[str] = set()
-        refused: list[UserError] = []
-        kept = 0
         try:
-            for sample in _pieces(path, shape, changes, refused):
-                kept += 1
-                yield sample
+            yield from _pieces(path, shape, changes, dropped)
         except UserError as error:
-            refused.append(error)
-        if refused and not kept:
-            dropped[_reason(refused[0])] += 1
+            dropped[_reason(error)] += 1
         dropped.update(changes)
 
 
 def _pieces(
-    path: Path, shape: Shape, changes: set[str], refused: list[UserError]
+    path: Path, shape: Shape, changes: set[str], dropped: Counter[str]
 ) -> Iterator[Members]:
-    """Yield the samples of a recording, and note what was done to it and why parts were refused."""
+    """Yield the samples of a recording; note what was done to it, count what is left out of it."""
     name = b""
     for found in _stretches(path, shape):
         waves = torch.split(found.wave, round(shape.seconds * found.rate)) if shape.pieces else ()
@@ -165,7 +159,7 @@ def _pieces(
             try:
                 data = _encoded(path, one, shape, changes)
             except UserError as error:
-                refused.append(error)
+                dropped[_reason(error)] += 1
                 continue
             name = name or hashlib.sha256(data).hexdigest().encode()
             yield {"flac": data, **({"recording.txt": name} if shape.pieces else {})}

@@ -88,7 +88,7 @@ def from_pillow(image: Image.Image, detail: int = DETAIL) -> Float[Tensor, "3 H 
     with decoding():
         depth = _depth(image)
         image.load()
-        turn = TURNS.get(_orientation(image))
+        turn = TURNS.get(_orientation(image) or 1)
         profile = image.info.get("icc_profile")
         image = _eight_bits(image, depth).reduce(max(1, min(image.size) // detail))
         if image.has_transparency_data:
@@ -108,14 +108,14 @@ def _depth(image: Image.Image) -> int:
     return next((bits for mark, bits in ((";2", 2), (";4", 4), (";16", 16)) if mark in raw), 8)
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> int | None:
     """Return the EXIF orientation, in EXIF or XMP; what cannot be read is as good as none.
 
     ImageOps.exif_transpose would write the other entries anew, and fail if one is of an odd type.
     """
     found = _exif_orientation(image.info.get("exif"))
     try:
-        return image.getexif().get(ORIENTATION) if found is None else found
+        return int(image.getexif().get(ORIENTATION, 1)) if found is None else found
     except Exception:  # of any type, see `decoding`
         return None
 

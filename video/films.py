@@ -149,7 +149,7 @@ def _frames(film: Film) -> Iterator[Any]:
 def _with_alpha(film: Film, name: str) -> Iterator[Any]:
     import av
 
-    decoder = av.CodecContext.create(name, "r")
+    decoder: Any = av.CodecContext.create(name, "r")
     decoder.options = film.decoder.options
     for packet in film.container.demux(film.stream):
         yield from decoder.decode(packet if packet.size else None)

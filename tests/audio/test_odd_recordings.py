@@ -3,6 +3,7 @@
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -135,7 +136,7 @@ def encoded(path: Path, codec: str, channels: int = 1, rate: int = 48_000) -> Pa
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=5) if path.suffix == ".mp4" else None
         layout = {1: "mono", 2: "stereo"}[channels]
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         if video is not None:
             video.height = video.width = 32
             video.pix_fmt = "yuv420p"

@@ -125,3 +125,13 @@ def test_more_than_ten_minutes_are_cut_like_any_other_length(tmp_path, capsys):
         soundfile.write(tmp_path / "sounds" / f"{number}.wav", data, 4000)
     shards(tmp_path / "sounds", tmp_path / "out", rate=4000)
     assert "2 cut (--pieces" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_silent_and_short_pieces_are_counted(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    data = np.concatenate([noise, np.zeros(16_000), -noise, np.zeros(100)])
+    soundfile.write(tmp_path / "sounds" / "a.wav", data, 8000)
+    shards(tmp_path / "sounds", tmp_path / "out", pieces=True, seconds=1.0)
+    counts = Manifest.load(tmp_path / "out" / "train").dropped
+    assert counts == {"silent": 2, "too small": 1}
