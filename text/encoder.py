@@ -14,6 +14,7 @@ from core.attention import rotary_angles
 from core.blocks import Block, MLPKind
 from core.errors import UserError
 from core.noise import uniform
+from text.files import as_texts
 from text.tokenizer import PAD, TextCodec
 from text.tower_tokenizer import tower_tokenizer
 
@@ -73,13 +74,13 @@ class TextEncoder(nn.Module):
 
     def fit(self, texts: Iterable[str]) -> None:
         """Learn the tokenizer's merges from training texts."""
-        self.codec.fit(" ".join(words(text)) for text in texts)
+        self.codec.fit(" ".join(words(text)) for text in as_texts(texts))
 
     def forward(
         self, texts: Sequence[str], seeds: Int[Tensor, "B"] | None = None
     ) -> Float[Tensor, "B E"]:
         """Return unit-norm embeddings; with seeds, and in training mode, of varied wordings."""
-        rows = [words(text) for text in texts]
+        rows = [words(text) for text in as_texts(texts)]
         if self.training and seeds is not None:
             rows = vary(rows, seeds, self.config)
         ids = self.codec.encode([" ".join(row) for row in rows], self.config.context)

@@ -1,10 +1,12 @@
 """The user's text: typed on the command line, or a file in UTF-8."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import UserError
 from core.files import existing_file, new_file
+from text.encodings import decode
 
 LONGEST = 1_000
 """Characters; a caption has about thirty."""
@@ -50,16 +52,22 @@ def weigh_text(value: str | Path) -> int:
     return len(value.encode("utf-8", "replace"))
 
 
+def as_texts(texts: str | Iterable[str]) -> tuple[str, ...]:
+    """Return texts as a tuple; one string is one text, not its letters."""
+    return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
 def read_prompts(path: Path) -> list[str]:
-    """Return a file's prompts: its lines, or of a .jsonl file the JSON string of each line."""
-    try:
-        lines = existing_file(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
-        ) from None
-    lines = [line for line in lines if line.strip()]
-    if path.suffix == ".jsonl":
+    """Return a file's prompts: its lines, or of a .jsonl file the JSON string of each line.
+
+    A line of JSON may also be a record with the prompt under "prompt" or "text".
+    """
+    text = _decoded(existing_file(path)).replace("\r\n", "\n").replace("\r", "\n")
+    # str.splitlines would also part at U+2028 and others, which stand within texts and strings.
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise UserError(f"{path} holds no prompt but blank lines; write one a line")
+    if path.suffix.lower() == ".jsonl":
         return [_string(path, number, line) for number, line in enumerate(lines, 1)]
     return lines
 
@@ -69,9 +77,12 @@ def _string(path: Path, number: int, line: str) -> str:
         value = json.loads(line)
     except json.JSONDecodeError:
         value = None
+    if isinstance(value, dict):
+        value = value.get("prompt", value.get("text"))
     if not isinstance(value, str):
         raise UserError(
-            f"prompt {number} of {path} is {line[:40]!r} but must be a JSON string, in quotes"
+            f"prompt {number} of {path} is {line[:40]!r} but must be a JSON string, in quotes, or"
+            ' a record with one under "prompt"'
         )
     return value
 
@@ -88,9 +99,17 @@ def _decode(path: Path) -> str:
             f"{path} has {path.stat().st_size} bytes but a text of {LONGEST} characters is the "
             "limit; shorten it"
         )
+    return _decoded(path)
+
+
+def _decoded(path: Path) -> str:
+    """Return a file's text: UTF-8, or what its byte order mark tells."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = decode(path.read_bytes())
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again"
         ) from None
+    if "\0" in text:
+        raise UserError(f"{path} holds zero bytes, which no text does; name a file of text")
+    return text

@@ -15,7 +15,7 @@ from core.embeddings import read_embeddings
 from core.errors import UserError
 from core.files import new_folder
 from text.continuation import Author
-from text.files import read_prompts, write_text
+from text.files import as_texts, read_prompts, write_text
 from text.module import TextModule
 from text.native.library import at_hand
 from text.packing import DType, Quantisation, prepared, quick_step
@@ -31,11 +31,11 @@ def generate(
     checkpoint: str,
     out: str | None = None,
     embedding: str | None = None,
-    prompt: tuple[str, ...] = (),
+    prompt: tuple[str, ...] | str = (),
     prompts: Path | None = None,
     chat: bool = False,
     system: str | None = None,
-    stop: tuple[str, ...] = (),
+    stop: tuple[str, ...] | str = (),
     count: int | None = None,
     seed: int = 0,
     batch: int = 16,
@@ -70,6 +70,7 @@ def generate(
         options: How to sample.
     """
     module = load_module(checkpoint, TextModule)
+    prompt, stop = as_texts(prompt), as_texts(stop)
     texts = [*prompt, *(read_prompts(prompts) if prompts else ())]
     _check(texts, chat, embedding, {
         "--dtype": dtype != "float32", "--quantise": quantise, "--native": native,

@@ -26,6 +26,7 @@ from text.corpus.documents import Layout
 from text.corpus.domains import Place, domains
 from text.corpus.rules import Rules
 from text.corpus.terms import read_terms
+from text.files import as_texts
 from text.unit import LONGEST_CAPTION, usual_unit
 
 LONGEST_DOCUMENT = 10_000_000
@@ -112,7 +113,7 @@ def shards(
         most = LONGEST_DOCUMENT if longest is None else longest
         layout = Layout(unit, field, label, most, encoding)
         lists = tuple(read_terms(path) for path in terms or ())
-        spoken = tuple(languages or ())
+        spoken = as_texts(languages or ())
         cleaning = Cleaning(shortest, layout.longest, rules, spoken, lists, near)
         splitting = Splitting(val, val_fraction, max_repeats)
         parts = domains(source, weights)

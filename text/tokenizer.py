@@ -83,6 +83,7 @@ class TextTokenizer:
                 others in bytes, `byte` has one for each byte.
             chat: Whether to have the special tokens of a chat, too.
         """
+        texts = [texts] if isinstance(texts, str) else texts  # a string is no list of letters
         return cls(learn(kind, texts, vocabulary, chat=chat).to_str())
 
     @property
@@ -184,6 +185,7 @@ class TextTokenizer:
 
         A longer text is cut at `length` and then has no `<eos>`.
         """
+        texts = [texts] if isinstance(texts, str) else texts
         rows = [self.document(text)[:length] for text in texts]
         longest = max(map(len, rows), default=0)
         if self.pad is None and any(len(row) < longest for row in rows):

@@ -7,13 +7,19 @@ import torch
 
 from core.checkpoint import load_module
 from core.cli import command, guard, quoted_lists
+from core.members import decode_npy
+from core.shards import ShardReader
 from tests.text.kinds import KINDS, library_json, save_kind, wrapped
 from text.convert import from_hf, to_hf, verb
 from text.generate import LISTS, generate
+from text.model import TextConfig
 from text.module import TextModule
+from text.shards import shards
 from text.stream import TextStream
 from text.tokenizer import Roles, TextTokenizer
 from text.tokenizer_kinds import CHAT
+from text.tokens import tokens
+from text.windows import MEMBER
 
 ROLES = Roles(bos=1, eos=2, pad=None)
 PROMPTS = ["red", "a red", "red ", " red", "red  and", "red,", "", "re", "größer 日"]
@@ -83,6 +89,46 @@ def test_a_byte_that_fits_no_character_leaves_the_characters_before_it():
     spelled = ours.encode("π")[-2:]
     assert continued(ours, "π", [spelled[0], *ours.encode("d")[-1:]])[:2] == ["π", ""]
     assert "".join(continued(ours, "π", [spelled[0], ours.vocabulary["d"]])) == "π\ufffdd"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_documents_become_tokens_that_decode_to_what_transformers_decodes(kind, tmp_path):
+    documents = ["a red seven", "red and blue", "the end and a blue two, red"]
+    (tmp_path / "a.txt").write_text("\n".join(documents))
+    shards(tmp_path / "a.txt", tmp_path / "texts", unit="line")
+    wrapped(kind).save_pretrained(tmp_path / "theirs")
+    tokens(str(tmp_path / "texts"), str(tmp_path / "theirs"), tmp_path / "tokens")
+    theirs, found = wrapped(kind), []
+    for split in ("train", "val"):
+        reader = ShardReader(tmp_path / "tokens" / split)
+        ids = decode_npy(reader.read(0)[MEMBER]).tolist()
+        while ids:
+            end = ids.index(2) + 1
+            found.append(theirs.decode(ids[:end], skip_special_tokens=True))
+            ids = ids[end:]
+    read = [theirs.decode(theirs(one, add_special_tokens=False)["input_ids"]) for one in documents]
+    assert sorted(found) == sorted(read)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "sentencepiece"])
+def test_the_loss_is_measured_where_the_bytes_of_tokens_are_not_known(kind, monkeypatch):
+    module = TextModule(TextConfig(16, 1, 2, context=16, vocabulary=400, prefix=0))
+    module.codec.use(OURS[kind])
+    logged = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: value}))
+    monkeypatch.setattr(module, "mean_over_ranks", lambda total, count: total / count)
+    ids = torch.tensor([OURS[kind].document("a red seven")])
+    batch = {"tokens": ids[:, :-1], "targets": ids[:, 1:], "seed": torch.tensor([0])}
+    monkeypatch.setattr(module, "seeds", lambda batch: batch["seed"])
+    module.validation_step(batch, 0)
+    assert torch.isfinite(logged["val/loss"])
+    assert ("val/bits_per_byte" in logged) is (kind == "sentencepiece")
+
+
+def test_one_string_is_one_text_to_a_tokenizer():
+    ours = OURS["sentencepiece"]
+    assert ours.batch("red and", 9).tolist() == ours.batch(["red and"], 9).tolist()
+    assert TextTokenizer.train("red and red and", 262).encode("red") != list(b"red")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -92,6 +92,17 @@ def test_prompts_come_from_a_file(checkpoint, tmp_path, capsys):
     assert "JSON string" in line
 
 
+def test_prompts_may_begin_with_dashes_be_empty_or_be_one_string(checkpoint, capsys):
+    words = ["--checkpoint", checkpoint, "--options.max_tokens", "2"]
+    run(*words, "--prompt", "--help me")
+    assert capsys.readouterr().out.startswith("--help me")
+    run(*words, "--prompt", "--- a", "-x", "")
+    shown = capsys.readouterr().out
+    assert all(f"--- {n}\n{prompt}" in shown for n, prompt in enumerate(("--- a", "-x", "")))
+    generate(checkpoint, prompt="to be", options=TextOptions(max_tokens=2))
+    assert capsys.readouterr().out.startswith("to be")
+
+
 def test_a_full_context_is_told(checkpoint, capsys):
     run("--checkpoint", checkpoint, "--prompt", "to be " * 4, "--options.temperature", "0")
     assert "context of 32 tokens is full" in capsys.readouterr().err
