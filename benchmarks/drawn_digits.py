@@ -107,7 +107,7 @@ def draw_all(mnist: Path, n: int, seed: int) -> list[Drawing]:
 def centre_line(scan: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
     """Return points (x, y) on the middle of a scan's strokes; specks are left out."""
     fine = ndimage.zoom(np.pad(scan, 2), ENLARGED, order=3)
-    line = skeletonize(ndimage.gaussian_filter(fine, 1.5) > 0.4)
+    line = skeletonize(ndimage.gaussian_filter(fine, 1.0) > 0.3)
     labels, parts = ndimage.label(line, np.ones((3, 3)))
     areas = ndimage.sum_labels(line, labels, range(parts + 1))
     return np.argwhere((areas >= 5)[labels] & line)[:, ::-1].astype(np.float64)
