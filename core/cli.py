@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's mistake (one line: value, rule, way out), 1 a d
 
 import argparse
 import errno
+import getpass
 import io
 import json
 import os
@@ -141,6 +142,7 @@ def guard(run: Callable[[], Any]) -> Any:
     traceback.
     """
     _take_any_letter()
+    _name_user()
     read = True
     try:
         try:
@@ -201,6 +203,14 @@ def _has_reader() -> bool:
 def _tell(line: str) -> None:
     with suppress(BrokenPipeError):  # nobody reads that either
         print(line, file=sys.stderr, flush=True)
+
+
+def _name_user() -> None:
+    """Name a user whom passwd does not know, as in containers: torch's compiler asks for it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        os.environ["USER"] = f"user{os.getuid()}"
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,11 +1,7 @@
-"""torch.compile where a container lacks what it takes for granted: a user's name, a compiler."""
-
-import getpass
-import os
+"""torch.compile, where what it takes for granted may be missing."""
 
 from torch import nn
 
-from core.cache_folder import cache_folder
 from core.errors import UserError
 
 
@@ -18,7 +14,6 @@ def compile_in_place(module: nn.Module) -> None:
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
-    _settle_cache()
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
@@ -27,11 +22,3 @@ def compile_in_place(module: nn.Module) -> None:
             " g++), name one in CXX, or leave it out with --model.compile=false"
         ) from error
     module.compile()
-
-
-def _settle_cache() -> None:
-    """Name the folder of compiled code for a user whose name torch would name it by."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):  # no line of passwd; OSError from Python 3.13 on
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))

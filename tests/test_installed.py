@@ -53,7 +53,7 @@ def files_of(folder: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Return a wheel, built of a copy of the checkout without its history."""
-    pytest.importorskip("setuptools", reason="needs setuptools to build a wheel offline")
+    pytest.importorskip("setuptools", "77", reason="needs setuptools 77 to build without a network")
     folder = tmp_path_factory.mktemp("build")
     source = folder / "a cöpy"
     source.mkdir()

@@ -31,6 +31,9 @@ SMALLER = {
     "multimodal.evaluate": " --n 8 --queries 2 --unseen 2",
     "text.tokens --shards data/shakespeare ": " --chat true",
     "text.tasks": " --train 300 --test 20",
+    "text.tune --config configs/text/chat.yaml --init runs/shakespeare_char/last.ckpt --data.rep": (
+        f"{SMOKE} --data.batch_size=8"  # a quarter of which is replayed
+    ),
 }
 """What follows the commands that begin so; every other training command has the smoke overlay."""
 MINUTES = (
