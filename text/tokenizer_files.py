@@ -146,7 +146,8 @@ def _number(config: dict[str, Any], role: str, library: Tokenizer, path: Path) -
     # A padding that is in no file was to be put in, at the end; no text needs it.
     if number is None and name is not None and role != "pad":
         raise UserError(
-            f"{path.with_name(CONFIG)} names {name!r} as {role} but {path} has no such token; "
+            f"{path.with_name(CONFIG)} names {name!r} as {role}_token but {path} has no such"
+            " token; "
             "take both files from one place"
         )
     return number
