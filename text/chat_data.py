@@ -170,6 +170,7 @@ class ChatData(TextData):
         own = super().val_dataloader()
         if self.replay is None:
             return own
+        assert isinstance(own, DataLoader), "conversations always have rows to validate on"
         windows = self._corpus("val", self.context)
         plan = InOrder(windows.usable, self.batch_size, self._rank, self._world)
         return [own, loader(Batches(windows, plan, {}), lambda: Place(0, 0), self.workers)]

@@ -147,7 +147,6 @@ def _number(config: dict[str, Any], role: str, library: Tokenizer, path: Path) -
     if number is None and name is not None and role != "pad":
         raise UserError(
             f"{path.with_name(CONFIG)} names {name!r} as {role}_token but {path} has no such"
-            " token; "
-            "take both files from one place"
+            " token; take both files from one place"
         )
     return number
