@@ -52,9 +52,9 @@ def write_own_files(folder: Path) -> Path:
         clip(folder / f"{number}.mp4", 12, (20 * n, 80, 160))
         caption = f"a picture of a {colour} {number}, which somebody has drawn\n"
         (folder / f"{number}.txt").write_text(caption)
-    prose = (topics[name] for name in ("assert", "class", "function", "import", "with"))
+    prose = (topics[name] for name in ("assert", "class", "function", "with"))
     (folder / "input.txt").write_text("\n\n".join(prose), encoding="utf-8")
-    (folder / "four.txt").write_text(topics["for"] + topics["while"], encoding="utf-8")
+    (folder / "four.txt").write_text(topics["import"], encoding="utf-8")
     shown = {"digit": 3, "colour": "orange"}
     (folder / "labels.json").write_text(json.dumps({"three.png": shown}))
     return folder
