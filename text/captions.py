@@ -14,7 +14,7 @@ from core.manifest import Manifest
 from core.outcome import Hint, Hints
 from core.sources import LONGEST_LINE, Piece, find_files, pieces
 from core.splits import Members, cleaned, write_splits
-from text.encodings import BINARY, UNREADABLE, check_encoding, plain_files
+from text.charsets import BINARY, UNREADABLE, check_encoding, plain_files
 
 SUFFIXES = {".txt", ".jsonl"}
 JOINED = "lines joined to one"

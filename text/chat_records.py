@@ -14,8 +14,8 @@ from core.errors import UserError
 from core.outcome import Hint, Hints
 from core.sources import find_files
 from core.tables import listed, rows_of, schema_of
+from text.charsets import decode
 from text.chat_template import Message, Role, check_turns
-from text.encodings import decode
 
 SUFFIXES = {".jsonl", ".json", ".parquet", ".arrow"}
 LISTS = ("messages", "conversations", "conversation", "dialogue", "turns")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import existing_file, new_file
-from text.encodings import decode
+from text.charsets import decode
 
 LONGEST = 1_000
 """Characters; a caption has about thirty."""

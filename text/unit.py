@@ -10,8 +10,8 @@ from typing import Literal
 from core.errors import UserError
 from core.sources import find_files
 from core.storage import is_url
+from text.charsets import encoding_of
 from text.corpus.domains import MIXES, SUFFIXES, Place
-from text.encodings import encoding_of
 
 LONGEST_CAPTION = 1000
 """Characters."""

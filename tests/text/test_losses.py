@@ -9,7 +9,7 @@ from core.cli import command, plain_options, quoted_lists
 from core.manifest import Manifest
 from core.outcome import FLAGS
 from core.shards import ShardReader
-from text.encodings import decode, encoding_of, plain_files
+from text.charsets import decode, encoding_of, plain_files
 from text.shards import LISTS, shards
 
 NOVEL = [

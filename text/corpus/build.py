@@ -16,6 +16,7 @@ from core.manifest import Manifest
 from core.outcome import Hint, Hints, outcome_of
 from core.shard_writer import ShardWriter, check_absent
 from core.splits import SPLITS, with_progress
+from text.charsets import check_encoding
 from text.corpus.choose import Splitting, Written, chosen, compared
 from text.corpus.cleanse import Cleaning, Cleansed, Work, cleanse
 from text.corpus.documents import Layout, parts_of
@@ -25,7 +26,6 @@ from text.corpus.ledger import Accounts
 from text.corpus.page import write_page
 from text.corpus.rules import Rules, damage, quality
 from text.corpus.spool import Spool
-from text.encodings import check_encoding
 
 REASONS = ("duplicate", "contradictory labels", "near duplicate", "beyond its weight")
 """Why a document is dropped that is fit by itself, in order."""

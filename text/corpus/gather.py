@@ -14,8 +14,8 @@ from core.files import new_file
 from core.sources import find_files
 from core.storage import HOPELESS, is_url
 from core.tables import listed
+from text.charsets import plain_files
 from text.corpus.domains import SUFFIXES, Place
-from text.encodings import plain_files
 
 PACKED = {".txt", ".jsonl"}
 """What may stand before .gz."""
