@@ -16,6 +16,7 @@ from pathlib import Path
 
 from core.cli import command, plain_options
 from core.errors import UserError
+from core.shards import ShardReader
 
 
 def loading(
@@ -50,6 +51,12 @@ def measured(
 ) -> dict[str, list[float]]:
     """Return each loader's samples a second; they take turns, so that noise meets all alike."""
     rates: dict[str, list[float]] = {name: [] for name in pythons}
+    samples, least = len(ShardReader(shards)), 2 * batch * max(workers, 1)
+    if samples < least:  # the first batch of each worker is not timed
+        raise UserError(
+            f"{shards} holds {samples} samples but {least} fill two batches for each worker; name"
+            " a larger dataset with --shards"
+        )
     for _ in range(repeats):
         for name, python in pythons.items():
             words = ["--loader", name, "--shards", str(shards), "--workers", str(workers)]

@@ -8,6 +8,7 @@ run here is named with its reason.
 
 import io
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.own_files import picture, sound, write_own_files
+from tests.ranks import ENVIRONMENT
 from tests.test_readme import chapters, exit_code
 
 SMOKE = " --config configs/smoke.yaml"
 SMALLER = {
     "multimodal.shards world": " --train 64 --val 16 --test 32 --readers 64",
     "benchmarks.sampling": " --n 8",
-    "core.sweep": f"{SMOKE} --trials 2",
+    "benchmarks.starting": " --shards 20 --per_shard 4 --repeats 1",
     "image.train --config configs/image/world_gpu.yaml": f"{SMOKE} --model.model.net.depth=1",
     "image.train --config runs": SMOKE,
     "image.train --config configs/image/world.yaml --init": (
@@ -37,13 +39,12 @@ SMALLER = {
 }
 """What follows the commands that begin so; every other training command has the smoke overlay."""
 MINUTES = (
-    "benchmarks.", "core.sweep",
-    "image.train --config configs/image/world.yaml --config runs/sweep",
+    "benchmarks.sampling", "benchmarks.starting",
     "multimodal.readers", "multimodal.evaluate", "multimodal.probes", "multimodal.report",
     "multimodal.export", "text.export", "image.export", "text.convert",
     "image.shards --source my_files --out data/more --engine ray",
 )  # fmt: skip
-"""Run among the slow tests only."""
+"""Run among the slow tests only, each as a process of its own, as a user runs it."""
 ELSEWHERE = {
     "multimodal.demo": "serves until it is stopped: tests/multimodal/demo",
     "multimodal.rivals": "trains five systems: tests/multimodal/test_rivals.py",
@@ -56,7 +57,14 @@ ELSEWHERE = {
     "text.harness": "needs the network, or tasks: tests/text/test_harness.py",
     "image.shards --source my_files --out data/most": "needs a cluster: tests/test_building.py",
     "image.train --config configs/image/world.yaml --data.root s3:": "tests/core/test_storage.py",
-    "benchmarks.": "takes minutes: tests/benchmarks runs their smallest forms",
+    "core.sweep": "30 runs: tests/core/test_sweep.py",
+    "benchmarks.building": "takes minutes: tests/benchmarks/test_building.py",
+    "benchmarks.decoding": "takes minutes: tests/benchmarks/test_decoding.py",
+    "benchmarks.loading": "compares on a whole world: tests/benchmarks/test_loading.py",
+    "benchmarks.pretraining": "needs litgpt",
+    "benchmarks.ranks": "2,048 pairs of a whole world: tests/test_ranks.py",
+    "benchmarks.shakespeare": "trains for minutes: tests/benchmarks/test_shakespeare.py",
+    "benchmarks.tuning": "trains for minutes: tests/benchmarks/test_tuning.py",
 }  # fmt: skip
 """Why a command does not run here, and where what it does is tested."""
 
@@ -95,9 +103,13 @@ def run_all(lines: list[str], folder: Path, monkeypatch, *, before: Callable[[st
         before(shown)
         line = smaller(shown, folder)
         assert line.startswith(shown)
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdin", io.StringIO("hello\n"))
-            code = exit_code(line, patch)
+        if starts(shown, MINUTES):
+            done = subprocess.run([sys.executable, "-m", *shlex.split(line)], env=ENVIRONMENT)
+            code = done.returncode
+        else:
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "stdin", io.StringIO("hello\n"))
+                code = exit_code(line, patch)
         words = shlex.split(line)
         left = "--out" not in words or Path(words[words.index("--out") + 1]).exists()
         if code != 0 or not left:
@@ -121,6 +133,8 @@ def desk(tmp_path) -> Iterator[Path]:
     sound(folder / "seven.wav", 1.0, 48_000, 180.0)
     picture(folder / "three.png", (640, 480), "orange", "three")
     (folder / "docs").mkdir()
+    (folder / "runs/sweep").mkdir(parents=True)
+    (folder / "runs/sweep/best.yaml").write_text("model: {optim: {schedule: {decay: 0.2}}}")
     (folder / "prompts.txt").write_text("ROMEO:\nJULIET:\n")
     (folder / "my_languages").mkdir()
     (folder / "my_languages" / "de.txt").write_text("Ein Fuchs läuft über die Straße.\n")

@@ -9,6 +9,7 @@ from benchmarks.loaders import _ours, _webdataset
 from benchmarks.loading import loading, measured
 from benchmarks.starting import build
 from core.data import ShardData
+from core.errors import UserError
 from text import TextData
 
 
@@ -25,6 +26,11 @@ def test_ours_and_webdataset_give_the_same_pictures(workers, tiny_world):
 def test_a_measurement_is_of_each_loader_in_turn(tiny_world):
     found = measured(tiny_world / "train", 0, 1, {"ours": Path(sys.executable)}, batch=8)
     assert found["ours"][0] > 0
+
+
+def test_shards_that_fill_no_batch_are_told(tiny_world):
+    with pytest.raises(UserError, match="24 samples but 50 fill two batches"):
+        measured(tiny_world / "train", 0, 1, {"ours": Path(sys.executable)}, batch=25)
 
 
 def test_a_python_that_is_not_there_is_told(tiny_world):
