@@ -20,7 +20,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
-from skimage.morphology import skeletonize
+from skimage.morphology import remove_small_objects, skeletonize
 from torch import Tensor
 
 from core.canvas import to_square
@@ -46,6 +46,8 @@ PEN = (0.035, 0.09)
 TEST = range(60_000, 70_000)
 """MNIST's test digits among those that `load_digits` returns."""
 ENLARGED = 8
+SPECK = 4
+"""Points of a centre line that are left out where no more hang together."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,8 @@ def centre_line(scan: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
     """Return points (x, y) on the middle of a scan's strokes; specks are left out."""
     fine = ndimage.zoom(np.pad(scan, 2), ENLARGED, order=3)
     line = skeletonize(ndimage.gaussian_filter(fine, 1.0) > 0.3)
-    labels, parts = ndimage.label(line, np.ones((3, 3)))
-    areas = ndimage.sum_labels(line, labels, range(parts + 1))
-    return np.argwhere((areas >= 5)[labels] & line)[:, ::-1].astype(np.float64)
+    line = remove_small_objects(line, max_size=SPECK, connectivity=2)
+    return np.argwhere(line)[:, ::-1].astype(np.float64)
 
 
 def draw(digit: int, points: Float[np.ndarray, "N 2"], rng: np.random.Generator) -> Drawing:
@@ -126,7 +127,7 @@ def draw(digit: int, points: Float[np.ndarray, "N 2"], rng: np.random.Generator)
     blank = np.ones((side, side), bool)
     x, y = np.clip(np.rint(path).astype(int), 0, side - 1).T
     blank[y, x] = False
-    away = ndimage.distance_transform_edt(blank)
+    away = np.asarray(ndimage.distance_transform_edt(blank))
     cover = rearrange(np.clip(pen / 2 - away + 0.5, 0, 1), "y x -> y x 1")
     colour = list(INKS)[rng.integers(len(INKS))]
     ink = np.array([int(INKS[colour][i : i + 2], 16) for i in (1, 3, 5)])

@@ -21,7 +21,7 @@ from multimodal.drawing import SUPER, sharpen
 PEN = (0.6, 4.5)
 """Diameters of a pen's tip, in pixels of a picture of 32: a page's pen, thin or thick, and however
 a drawing was enlarged or reduced."""
-FORM_SHARE = 0.5
+FORM_SHARE = 0.65
 """Share of drawings whose form is written down in `FORMS`; the others follow a scan."""
 STROKE = 0.7
 """Ink of an enlarged scan from which on it is stroke, as in the middle of the world's pens."""
@@ -139,6 +139,28 @@ FORMS: dict[int, tuple[tuple[Stroke, ...], ...]] = {
                 (0.25, 0.6), (0.1, 0.8),
             ),
         ),
+        (
+            (
+                (0.5, 0), (0.2, 0.3), (0.05, 0.65), (0.15, 0.95), (0.4, 1), (0.58, 0.8),
+                (0.45, 0.6), (0.25, 0.68),
+            ),
+        ),
+        (
+            (
+                (0.35, 0), (0.1, 0.4), (0.02, 0.8), (0.2, 1), (0.5, 0.92), (0.55, 0.68),
+                (0.35, 0.58), (0.15, 0.72),
+            ),
+        ),
+        (
+            (
+                (0.55, 0.05), (0.15, 0.1), (0, 0.5), (0.1, 0.9), (0.45, 1), (0.7, 0.75),
+                (0.5, 0.5), (0.15, 0.55),
+            ),
+        ),
+        (
+            ((0.4, 0), (0.2, 0.35), (0.02, 0.7)),
+            ((0.02, 0.7), (0.1, 0.98), (0.4, 0.98), (0.48, 0.75), (0.28, 0.6), (0.03, 0.75)),
+        ),
         (((0.15, 0), (0.06, 0.4), (0.05, 0.8), (0.25, 1), (0.45, 0.85), (0.35, 0.66), (0.1, 0.8)),),
     ),
     7: (
@@ -155,6 +177,12 @@ FORMS: dict[int, tuple[tuple[Stroke, ...], ...]] = {
             ((0.62, 0.01), (0.45, 0.4), (0.35, 1)),
         ),
         (((0, 0.08), (0.3, 0.02), (0.55, 0.08), (0.42, 0.5), (0.3, 1)),),
+        (((0, 0.3), (0.08, 0.06), (0.4, 0), (0.62, 0.12), (0.5, 0.5), (0.4, 1)),),
+        (
+            ((0.02, 0.18), (0, 0.02), (0.3, 0.05), (0.65, 0.02)),
+            ((0.65, 0.02), (0.5, 0.35), (0.42, 0.65), (0.4, 1)),
+        ),
+        (((0, 0.12), (0.25, 0), (0.5, 0.08), (0.68, 0), (0.45, 0.5), (0.15, 1)),),
     ),
     8: (
         (
@@ -205,6 +233,18 @@ FORMS: dict[int, tuple[tuple[Stroke, ...], ...]] = {
             ((0.4, 0), (0.12, 0.02), (0, 0.22), (0.15, 0.42), (0.38, 0.28), (0.42, 0.02)),
             ((0.42, 0.02), (0.42, 0.5), (0.42, 1)),
         ),
+        (
+            (
+                (0.5, 0.1), (0.2, 0.02), (0.02, 0.22), (0.12, 0.42), (0.4, 0.35), (0.55, 0.08),
+                (0.45, 0.5), (0.2, 1),
+            ),
+        ),
+        (
+            (
+                (0.6, 0.2), (0.35, 0), (0.02, 0.12), (0.1, 0.4), (0.4, 0.42), (0.6, 0.2),
+                (0.58, 0.6), (0.55, 1),
+            ),
+        ),
     ),
 }  # fmt: skip
 """Ways to write each digit: strokes through points, in the order in which a hand draws them."""
@@ -240,7 +280,8 @@ def stroke_with(points: Float[np.ndarray, "N 2"], pen: float) -> Image.Image:
     blank = np.ones((height, width), bool)
     x, y = np.floor(points - low).astype(int).T
     blank[np.minimum(y, height - 1), np.minimum(x, width - 1)] = False
-    ink = np.clip(pen / 2 - ndimage.distance_transform_edt(blank) + 0.5, 0, 1)
+    away = np.asarray(ndimage.distance_transform_edt(blank))
+    ink = np.clip(pen / 2 - away + 0.5, 0, 1)
     return Image.fromarray(np.rint(255 * ink).astype(np.uint8))
 
 
