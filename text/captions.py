@@ -1,7 +1,8 @@
 """Captions: a text a line, white space joined."""
 
 import json
-import tempfile
+import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -63,9 +64,10 @@ def write_captions(
     clean = partial(_clean, field=field, shortest=shortest, longest=longest)
     options = {"field": field, "shortest": shortest, "longest": longest}
     options |= {} if encoding is None else {"encoding": encoding}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        plain = partial(plain_files, files, Path(scratch), encoding=encoding)
+    # Made when a file is copied into it; named as the dataset's own, which a kill leaves behind.
+    scratch = out.with_name(f".{out.name}.{os.getpid()}.text.partial")
+    try:
+        plain = partial(plain_files, files, scratch, encoding=encoding)
         total = sum(1 for _ in pieces(plain(dropped)))
         texts = cleaned(engine, clean, pieces(plain(Counter())), dropped, "pieces", total)
         return write_splits(
@@ -80,6 +82,8 @@ def write_captions(
             licence=licence,
             builder={"command": "text.shards", "val_fraction": val_fraction, **options},
         )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _clean(
