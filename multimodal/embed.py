@@ -5,7 +5,7 @@ python -m multimodal.embed --alignment runs/alignment/last.ckpt --source data/wo
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -76,7 +76,7 @@ def _samples(
     )
     keys = reader.index["key"]
     fields = [f for f in EmbeddedData.members if TOWER_OF.get(f, f) in module.towers]
-    batches: Iterable[Any] = data.val_dataloader()
+    batches = cast(Iterable[dict[str, Any]], data.val_dataloader())
     for batch in batches:
         rows = {f: embed_field(module, f, batch[f]) for f in fields if f in batch}
         for i, index in enumerate(batch["index"].tolist()):
