@@ -58,7 +58,7 @@ ELSEWHERE = {
     "image.shards --source my_files --out data/most": "needs a cluster: tests/test_building.py",
     "image.train --config configs/image/world.yaml --data.root s3:": "tests/core/test_storage.py",
     "core.sweep": "30 runs: tests/core/test_sweep.py",
-    "benchmarks.drawn_digits": "needs MNIST and a trained run: tests/benchmarks/test_drawn_digits.py",
+    "benchmarks.drawn_digits": "needs MNIST, a trained run: test_drawn_digits.py",
     "benchmarks.gpu": "tests/benchmarks/test_gpu.py",
     "benchmarks.building": "takes minutes: tests/benchmarks/test_building.py",
     "benchmarks.decoding": "takes minutes: tests/benchmarks/test_decoding.py",
