@@ -26,9 +26,6 @@ SMALLER = {
     "benchmarks.starting": " --shards 20 --per_shard 4 --repeats 1",
     "image.train --config configs/image/world_gpu.yaml": f"{SMOKE} --model.model.net.depth=1",
     "image.train --config runs": SMOKE,
-    "image.train --config configs/image/world.yaml --init": (
-        f"{SMOKE} --data.embeddings runs/embeddings"  # as what it starts from was trained
-    ),
     "multimodal.readers": " --steps 2",
     "multimodal.evaluate": " --n 8 --queries 2 --unseen 2",
     "text.tokens --shards data/shakespeare ": " --chat true",
