@@ -80,7 +80,7 @@ class LogFirst(L.Callback):
     def __init__(self, csv: CSVLog):
         self.csv = csv
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, *_: Any) -> None:
         """Let the file be written from here on."""
         self.csv.held = False
 
