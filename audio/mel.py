@@ -65,7 +65,9 @@ class LogMel(nn.Module):
 
     def forward(self, wave: Float[Tensor, "B S"]) -> Float[Tensor, "B M F"]:
         """Return one spectrum a hop; silence fills the last one up."""
-        magnitude = stft(self.fill(wave), self.window, self.config.hop).abs()
+        # One sample short of a hop: the last one is whole at any length, exported towers' too.
+        wave = F.pad(wave, (0, self.config.hop - 1))
+        magnitude = stft(wave, self.window, self.config.hop).abs()
         mel = torch.einsum("bkf,km->bmf", magnitude, self.bank)
         return mel.clamp_min(self.config.floor).log()
 

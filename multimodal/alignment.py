@@ -188,10 +188,11 @@ class AlignmentModule(TrainedModule):
         Each modality's choice is a draw of its own; a sample without the other form keeps its own.
         """
         batch, others = dict(batch), {**self.queries, **self.drawings}
+        others = {m: field for m, field in others.items() if field in batch and m in batch}
+        if not others:
+            return batch
         draws = uniform(self.seeds(batch), (len(others),), stream=4)
         for draw, (modality, field) in zip(draws.T, others.items(), strict=True):
-            if field not in batch or modality not in batch:
-                continue
             use = draw < (self.partial if modality in self.queries else self.drawn)
             use = use & batch["present"].get(field, torch.ones_like(use))
             usual, other = batch[modality], batch[field]

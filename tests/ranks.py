@@ -152,9 +152,9 @@ def assert_alike(one, other):
     assert_same_losses(one, other)
 
 
-def assert_same_losses(one, other):
+def assert_same_losses(one, other, tolerance=1e-5):
     for row, again in zip(one[1], other[1], strict=True):
-        assert again == pytest.approx(row, abs=1e-5)
+        assert again == pytest.approx(row, abs=tolerance)
 
 
 def assert_same_moments(one, other):
@@ -166,7 +166,7 @@ def assert_same_moments(one, other):
     ours, theirs = (flat(run[0]["optimizer_states"][0]["state"]) for run in (one, other))
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, atol=2e-7, rtol=1e-4, msg=name)
+        torch.testing.assert_close(theirs[name], value, atol=5e-7, rtol=1e-4, msg=name)
 
 
 def flat(state):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import image
 from core.checkpoint import read_checkpoint
@@ -93,7 +94,7 @@ def test_slurms_signal_before_the_first_step_leaves_nothing_and_calls_nobody(
 
     def arm(own):
         def told(self):
-            if own == 1:
+            if own == 1 and torch.distributed.is_initialized():  # not where its length is asked
                 os.kill(os.getpid(), signal.SIGUSR1)
             return load(self)
 

@@ -51,7 +51,8 @@ def test_contrastive_training_with_gathered_negatives_is_that_of_one_process(tin
                 "--trainer.max_steps=3", name="alignment")
         for ranks in (1, 2)
     )  # fmt: skip
-    assert_same_losses(one, two)
+    # A step of unit length magnifies the last bits of the smallest gradients.
+    assert_same_losses(one, two, tolerance=1e-4)
     assert_same_moments(one, two)
 
 
