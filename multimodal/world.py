@@ -22,7 +22,7 @@ from multimodal.captions import (
     parse_caption,
     query,
 )
-from multimodal.digits import Digits, DigitSource, load_digits
+from multimodal.digits import Digits, DigitSource, load_digits, load_handwriting
 from multimodal.drawing import (
     PIXELS,
     draw_look,
@@ -78,6 +78,9 @@ SPOKEN_SUBSETS: tuple[tuple[Factor, ...], ...] = (("digit",), ("colour",), ("dig
 
 PLAN, TEXT, QUERY_TEXT, IMAGE, VIDEO, AUDIO, QUERY_AUDIO, DRAWN = range(8)
 """One stream of random numbers for each."""
+
+HANDS_SHARE = 0.9
+"""Share of the scans under drawings that are MNIST's, by more people than the world's own."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,9 @@ class World:
         rng = self.config.rng(split, index, DRAWN)
         look = draw_look(digits.instances(split, factors.digit), factors.colour, rng)
         scan = digits.images[look.instance]
+        if rng.random() < HANDS_SHARE:
+            hands = load_handwriting()
+            scan = hands.images[rng.choice(hands.instances("train", factors.digit))]
         ink = draw_line(scan, factors.digit, height_of(factors.size), PIXELS - 8.0, rng)
         return {"drawn.png": _encode_png(render_ink(ink, look, rng))}
 

@@ -110,22 +110,24 @@ def _write(world: World, split: Split, out: Path, pool: Pool) -> Manifest:
     )
 
 
-def _sources(world: World) -> tuple[str, str]:
+def _sources(world: World) -> tuple[str, ...]:
     speech = {
         "espeak": "speech by espeak-ng (espeakng-loader)",
         "fsdd": "speech of the Free Spoken Digit Dataset",
         "none": "no speech",
     }
-    return world.digits.source, speech[world.config.speech]
+    drawn = "drawings: after those, forms written down and MNIST"
+    return world.digits.source, drawn, speech[world.config.speech]
 
 
-def _licences(world: World) -> tuple[str, str]:
+def _licences(world: World) -> tuple[str, ...]:
     speech = {
         "espeak": "speech: spoken by a GPL-3 program, which does not bind what it says",
         "fsdd": "speech: CC BY-SA 4.0",
         "none": "speech: none",
     }
-    return f"digits: {world.digits.licence}", speech[world.config.speech]
+    drawn = "drawings: after MNIST, CC BY-SA 3.0"
+    return f"digits: {world.digits.licence}", drawn, speech[world.config.speech]
 
 
 def _card(world: World, split: Split) -> dict:
