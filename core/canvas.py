@@ -25,6 +25,8 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+SQUARE = 1.1
+"""Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
 Fit = Literal["auto", "plain"]
 """How a canvas becomes a square: by looking for a drawing on it, or not."""
 
@@ -74,6 +76,13 @@ def to_square(frames: Float[Tensor, "N 3 H W"], size: int, fit: Fit) -> Float[Te
         box = find_drawing(frames, background)
         square = around(box, height, width) if box else square
     return resize(cut(frames, square, background), size)
+
+
+def is_cropped(frames: Float[Tensor, "N 3 H W"], fit: Fit) -> bool:
+    """Tell whether `to_square` cuts edges off that are no background: of what is long."""
+    height, width = frames.shape[-2:]
+    long = max(height, width) > SQUARE * min(height, width)
+    return long and (fit == "plain" or _background(frames) is None)
 
 
 def centred(height: int, width: int) -> Square:

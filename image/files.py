@@ -20,9 +20,13 @@ def read_image(path: str | Path, size: int = 32, fit: Fit = "auto") -> Float[Ten
     It is turned as its EXIF says, transparency becomes white, and the square is cut out as
     `core.canvas` describes.
     """
+    return to_square(read_pixels(path)[None], size, fit)[0]
+
+
+def read_pixels(path: str | Path) -> Float[Tensor, "3 H W"]:
+    """Read a picture whole, upright and on white, in [-1, 1]."""
     with opened(existing_file(path), FORMATS) as image:
-        pixels = from_pillow(image)
-    return to_square(pixels[None], size, fit)[0]
+        return from_pillow(image)
 
 
 def weigh_image(path: str | Path) -> int:

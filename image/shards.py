@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from core.canvas import Fit
+from core.canvas import SQUARE, Fit
 from core.cleaning import keep, readable
 from core.cli import command, plain_options
 from core.engine import EngineName, engine_named
@@ -23,8 +23,6 @@ from core.records import Source, as_files, find_sources
 from core.splits import Members, cleaned, report, write_splits
 from image.files import FORMATS, SUFFIXES, read_image
 
-SQUARE = 1.1
-"""Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
 UNREAD = {".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".jp2", ".jxl", ".psd", ".dng"}
 """Of pictures that are not read, so that the last line can say so."""
 HINTS = {

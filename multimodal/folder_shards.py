@@ -5,7 +5,6 @@ a row of a Parquet file, and a picture with the caption that metadata.jsonl has 
 """
 
 import json
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -15,8 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
+from audio.files import SECONDS, at_rate, padded, read_recording
+from core.canvas import is_cropped, to_square
 from core.engine import Engine, Local
 from core.errors import UserError
 from core.manifest import Manifest
@@ -36,7 +39,9 @@ from core.records import (
 )
 from core.sources import Files, composed, find_files, has_suffix
 from core.splits import Members, cleaned, write_splits
+from image.files import read_pixels
 from multimodal.media import MEDIA, SUFFIXES, UNREAD
+from video.files import read_frames
 
 Captions = Literal["one", "each"]
 """Of several captions: the first is taken (the lines of a .txt are joined), or each is a sample."""
@@ -48,6 +53,13 @@ HINTS = {
     "further captions left out": Hint("--captions each takes them", changed=True),
     "lines of a caption joined": Hint("--captions each takes each by itself", changed=True),
     "sounds cut": Hint("a higher --seconds keeps them", changed=True),
+    "sounds resampled": Hint("another --rate keeps theirs", changed=True),
+    "pictures cut to a square": Hint("crop or pad them to squares before", changed=True),
+    "clips cut to a square": Hint("crop or pad them to squares before", changed=True),
+    "pictures enlarged": Hint("a lower --size keeps their pixels", changed=True),
+    "clips enlarged": Hint("a lower --size keeps their pixels", changed=True),
+    "clips of more frames": Hint("a higher --frames leaves fewer out", changed=True),
+    "clips of fewer frames": Hint("a lower --frames repeats none", changed=True),
     **{
         f"undecodable {name}": Hint("open one of them to see why; save it again")
         for name in MEMBERS
@@ -67,6 +79,11 @@ class Signals:
     """Length of sounds."""
     frames: int = 4
     """Frames of clips."""
+
+    @property
+    def samples(self) -> int:
+        """Samples of sounds."""
+        return round(self.rate * self.seconds)
 
     def __post_init__(self):
         if min(self.size, self.rate, self.frames) < 1 or self.rate * self.seconds < 1:
@@ -305,30 +322,47 @@ def _read_text(text: Blob, signals: Signals, dropped: Counter[str]) -> bytes | N
 
 def _encoded(modality: str, path: Path, signals: Signals, dropped: Counter[str]) -> bytes | None:
     """Return a file as a member of a sample; None, and counted, if it cannot be read."""
+    changes: set[str] = set()
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            data = _encode(modality, path, signals)
+        data = _encode(modality, path, signals, changes)
     except ValueError:
         dropped[f"undecodable {modality}"] += 1
         return None
-    if any("only the first" in str(warning.message) for warning in told):
-        dropped["sounds cut"] += 1
+    dropped.update(changes)
     return data
 
 
-def _encode(modality: str, path: Path, signals: Signals) -> bytes:
-    read = MEDIA[modality].read
+def _encode(modality: str, path: Path, signals: Signals, changes: set[str]) -> bytes:
+    """Return a file as a member of a sample; note what it suffers."""
     match modality:
         case "image":
-            return encode_png(to_bytes(read(path, signals.size)))
+            picture = read_pixels(path)[None]
+            changes.update(f"pictures {change}" for change in _squared(picture, signals.size))
+            return encode_png(to_bytes(to_square(picture, signals.size, "auto")[0]))
         case "audio":
-            length = round(signals.rate * signals.seconds)
-            return encode_flac(to_pcm(read(path, signals.rate, length)), signals.rate)
+            found, length = read_recording(path, longest=SECONDS[1]), signals.samples
+            wave = at_rate(path, found, signals.rate, "auto")
+            if len(wave) > length or not found.whole:
+                changes.add("sounds cut")
+            if found.rate != signals.rate:
+                changes.add("sounds resampled")
+            return encode_flac(to_pcm(padded(wave, length)), signals.rate)
         case "video":
-            return encode_clip(to_bytes(read(path, signals.size, signals.frames)))
+            clip, count = read_frames(path, signals.frames)
+            changes.update(f"clips {change}" for change in _squared(clip, signals.size))
+            if count != signals.frames:
+                changes.add(f"clips of {'more' if count > signals.frames else 'fewer'} frames")
+            return encode_clip(to_bytes(to_square(clip, signals.size, "auto")))
         case _:
-            return read(path).encode()
+            return MEDIA[modality].read(path).encode()
+
+
+def _squared(frames: Float[Tensor, "N 3 H W"], size: int) -> Iterator[str]:
+    """Yield what frames suffer when they become squares of `size` pixels."""
+    if is_cropped(frames, "auto"):
+        yield "cut to a square"
+    if min(frames.shape[-2:]) < size:
+        yield "enlarged"
 
 
 def _moves(path: Path) -> bool:

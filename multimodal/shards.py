@@ -94,7 +94,7 @@ def folder(
             joined; `each` makes a sample of each (all of them in one split).
         val_fraction: Share of samples for validation, chosen by a hash of their content.
         licence: Licence of the files, for the manifest.
-        strict: Fail, and write nothing, if more than a tenth is dropped, cut or joined.
+        strict: Fail, and write nothing, if more than a tenth is dropped, cut, resampled or joined.
         engine: `local` works on this machine, `ray` on a Ray cluster (the extra `ray`).
         workers: Processes or, with Ray, tasks at a time; 1 by default, with Ray all cores.
         address: The Ray cluster, as host:port or auto; by default one is started here.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from core.canvas import Fit, to_square
+from core.canvas import SQUARE, Fit, to_square
 from core.cleaning import readable
 from core.cli import command, plain_options
 from core.engine import EngineName, engine_named
@@ -20,8 +20,6 @@ from core.records import Source, as_files, find_sources
 from core.splits import Members, cleaned, report, write_splits
 from video.files import SUFFIXES, read_frames
 
-SQUARE = 1.1
-"""Longer over shorter side up to which taking the square in the middle is no loss to speak of."""
 UNREAD = {".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".ogv", ".vob"}
 """Of clips that are not read, so that the last line can say so."""
 HINTS = {

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from benchmarks.drawn_digits import INKS, Drawing, centre_line, draw, score
+from benchmarks.drawn_digits import INKS, TEST, Drawing, centre_line, draw, score
 from multimodal.captions import caption
+from multimodal.digits import load_digits, load_handwriting
 from multimodal.factors import Factors
 
 
@@ -47,3 +50,12 @@ def test_the_score_counts_digits_and_colours_that_captions_name():
     assert numbers["colour"] == pytest.approx(0.8)
     assert numbers["by_digit"][7] == 0.0
     assert numbers["confused"] == {"3 as -1": 1, "7 as 2": 1}
+
+
+@pytest.mark.skipif("UNISON_DATA" not in os.environ, reason="UNISON_DATA is not set")
+def test_no_digit_that_drawings_in_training_follow_is_one_that_is_judged():
+    scans = {scan.tobytes(): i for i, scan in enumerate(load_digits("mnist").images)}
+    hands = load_handwriting()
+    followed = {scans[scan.tobytes()] for scan in hands.images}
+    assert len(followed) == len(hands.labels) == 5000
+    assert max(followed) < TEST.start

@@ -236,3 +236,30 @@ def test_two_workers_read_containers_as_one_does(tmp_path: Path):
         build_folder(shards, tmp_path / name, 0.3, "mine alone", engine)
     manifests = [Manifest.load(tmp_path / name / "train") for name in ("one", "two")]
     assert manifests[0] == manifests[1]
+
+
+def test_what_is_cut_enlarged_or_resampled_is_told_by_modality(tmp_path: Path):
+    source, rng = tmp_path / "mine", np.random.default_rng(0)
+    source.mkdir()
+    photograph = Image.fromarray(rng.integers(0, 255, (40, 90, 3), np.uint8))
+    sheet = Image.new("RGB", (90, 40), "white")
+    sheet.paste((0, 0, 200), (60, 10, 70, 30))
+    for name, picture in {
+        "one": photograph,
+        "two": sheet,
+        "tiny": photograph.resize((20, 20)),
+    }.items():
+        picture.save(source / f"{name}.png")
+        (source / f"{name}.txt").write_text(f"a {name}")
+    record(source / "one.wav", 200)
+    frames = [photograph.rotate(turn) for turn in range(0, 60, 10)]
+    frames[0].save(source / "two.gif", save_all=True, append_images=frames[1:])
+    build_folder(source, tmp_path / "out", 0.3, "mine alone", signals=Signals(seconds=0.2))
+    assert Manifest.load(tmp_path / "out" / "train").card["changed"] == {
+        "pictures cut to a square": 1,  # the drawing is found wherever it stands
+        "pictures enlarged": 1,
+        "sounds resampled": 1,
+        "sounds cut": 1,
+        "clips cut to a square": 1,
+        "clips of more frames": 1,
+    }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from multimodal.digits import load_digits
+from multimodal.digits import load_digits, load_handwriting
 from multimodal.drawing import SUPER
 from multimodal.pens import FORMS, centre_line, draw_form, draw_line, stroke_with
 
@@ -54,6 +54,17 @@ def test_a_centre_line_lies_within_the_scans_ink():
     extent = np.ptp(points, axis=0)
     assert len(points) > extent[1]  # from top to bottom without a gap
     assert extent[1] > 0.6 * 8 / 12 * 144  # of eight pixels with two around, enlarged to 144
+
+
+def test_a_fine_scans_centre_line_keeps_its_loops_and_is_in_one_piece():
+    hands, pieces = load_handwriting(), []
+    for index in hands.instances("train", 0)[:40]:
+        points = centre_line(hands.images[index]).astype(int)
+        ink = np.zeros(points.max(0)[::-1] + 2, bool)
+        ink[points[:, 1], points[:, 0]] = True
+        pieces.append((ndimage.label(ink, np.ones((3, 3)))[1], ndimage.label(~np.pad(ink, 1))[1]))
+    assert np.mean([piece == 1 for piece, _ in pieces]) > 0.9
+    assert np.mean([holes >= 2 for _, holes in pieces]) > 0.8  # within and without
 
 
 def test_one_seed_draws_one_drawing():
