@@ -176,8 +176,10 @@ class _Deal:
         shares = np.fromiter((self.share(sample) for sample in samples), float)
         if shares.min() == shares.max():
             count = "1 usable sample was" if about.samples == 1 else "one signal with its texts was"
+            lost = ", ".join(f"{n} {reason}" for reason, n in sorted(about.dropped.items()) if n)
             raise UserError(
-                f"only {count} found but two splits need at least 2; add files to the source"
+                f"only {count} found{f' ({lost} left out)' if lost else ''} but two splits need at "
+                "least 2; add files to the source"
             )
         in_val = shares <= shares.min() if whole.name == "train" else shares < shares.max()
         manifests = {}

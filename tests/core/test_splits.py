@@ -49,7 +49,8 @@ def test_duplicates_are_in_one_split_once(tmp_path):
     ("numbers", "val_fraction", "message"),
     [
         ([], 0.1, "no usable samples"),
-        ([1], 0.1, "only 1 usable sample"),
+        ([1], 0.1, "only 1 usable sample was found but"),
+        ([1, 1, 1], 0.1, r"only 1 usable sample was found \(2 duplicate left out\) but"),
         ([1, 2], 0.0, "val_fraction is 0.0"),
         ([1, 2], 1.5, "val_fraction is 1.5"),
     ],
