@@ -14,12 +14,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
-from audio.files import SECONDS, at_rate, padded, read_recording
-from core.canvas import is_cropped, to_square
 from core.engine import Engine, Local
 from core.errors import UserError
 from core.manifest import Manifest
@@ -39,9 +35,14 @@ from core.records import (
 )
 from core.sources import Files, composed, find_files, has_suffix
 from core.splits import Members, cleaned, write_splits
-from image.files import read_pixels
-from multimodal.media import MEDIA, SUFFIXES, UNREAD
-from video.files import read_frames
+from multimodal.media import (
+    MEDIA,
+    SUFFIXES,
+    UNREAD,
+    audio_noting,
+    image_noting,
+    video_noting,
+)
 
 Captions = Literal["one", "each"]
 """Of several captions: the first is taken (the lines of a .txt are joined), or each is a sample."""
@@ -336,33 +337,15 @@ def _encode(modality: str, path: Path, signals: Signals, changes: set[str]) -> b
     """Return a file as a member of a sample; note what it suffers."""
     match modality:
         case "image":
-            picture = read_pixels(path)[None]
-            changes.update(f"pictures {change}" for change in _squared(picture, signals.size))
-            return encode_png(to_bytes(to_square(picture, signals.size, "auto")[0]))
+            return encode_png(to_bytes(image_noting(path, signals.size, changes)))
         case "audio":
-            found, length = read_recording(path, longest=SECONDS[1]), signals.samples
-            wave = at_rate(path, found, signals.rate, "auto")
-            if len(wave) > length or not found.whole:
-                changes.add("sounds cut")
-            if found.rate != signals.rate:
-                changes.add("sounds resampled")
-            return encode_flac(to_pcm(padded(wave, length)), signals.rate)
+            wave = audio_noting(path, signals.rate, signals.samples, changes)
+            return encode_flac(to_pcm(wave), signals.rate)
         case "video":
-            clip, count = read_frames(path, signals.frames)
-            changes.update(f"clips {change}" for change in _squared(clip, signals.size))
-            if count != signals.frames:
-                changes.add(f"clips of {'more' if count > signals.frames else 'fewer'} frames")
-            return encode_clip(to_bytes(to_square(clip, signals.size, "auto")))
+            clip = video_noting(path, signals.size, signals.frames, changes)
+            return encode_clip(to_bytes(clip))
         case _:
             return MEDIA[modality].read(path).encode()
-
-
-def _squared(frames: Float[Tensor, "N 3 H W"], size: int) -> Iterator[str]:
-    """Yield what frames suffer when they become squares of `size` pixels."""
-    if is_cropped(frames, "auto"):
-        yield "cut to a square"
-    if min(frames.shape[-2:]) < size:
-        yield "enlarged"
 
 
 def _moves(path: Path) -> bool:

@@ -1,20 +1,32 @@
 """The one table of files: how a signal of each modality is read and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from audio.files import RATES as SOUND_RATES
+from audio.files import (
+    SECONDS,
+    at_rate,
+    padded,
+    read_audio,
+    read_recording,
+    weigh_audio,
+    write_audio,
+)
 from audio.files import SUFFIXES as SOUNDS
-from audio.files import read_audio, weigh_audio, write_audio
+from core.canvas import is_cropped, to_square
 from core.errors import UserError
 from image.files import SUFFIXES as PICTURES
-from image.files import read_image, weigh_image, write_image
+from image.files import read_image, read_pixels, weigh_image, write_image
 from text.files import SUFFIXES as TEXTS
 from text.files import read_text, weigh_text, write_text
 from video.files import DETAIL as FRAME_DETAIL
-from video.files import FRAMES, evenly, read_video, weigh_video, write_video
+from video.files import FRAMES, evenly, read_frames, read_video, weigh_video, write_video
 from video.files import SUFFIXES as CLIPS
 
 __all__ = [
@@ -25,8 +37,11 @@ __all__ = [
     "SUFFIXES",
     "UNREAD",
     "Medium",
+    "audio_noting",
     "check_modalities",
     "evenly",
+    "image_noting",
+    "video_noting",
 ]
 
 
@@ -78,3 +93,38 @@ def check_modalities(names: list[str]) -> None:
             raise UserError(f"{name!r} is no modality; choose from {known} with --to")
     if len(set(names)) < len(names):
         raise UserError(f"{', '.join(names)} names a modality twice; name each once")
+
+
+def image_noting(path: Path, size: int, changes: set[str]) -> Float[Tensor, "3 S S"]:
+    """Read a picture as `read_image` does; note what it suffers."""
+    picture = read_pixels(path)[None]
+    changes.update(f"pictures {change}" for change in _squared(picture, size))
+    return to_square(picture, size, "auto")[0]
+
+
+def audio_noting(path: Path, rate: int, samples: int, changes: set[str]) -> Float[Tensor, "S"]:
+    """Read the beginning of a recording as `read_audio` does; note what it suffers."""
+    found = read_recording(path, longest=SECONDS[1])
+    wave = at_rate(path, found, rate, "auto")
+    if len(wave) > samples or not found.whole:
+        changes.add("sounds cut")
+    if found.rate != rate:
+        changes.add("sounds resampled")
+    return padded(wave, samples)
+
+
+def video_noting(path: Path, size: int, frames: int, changes: set[str]) -> Float[Tensor, "F 3 S S"]:
+    """Read a clip as `read_video` does; note what it suffers."""
+    clip, count = read_frames(path, frames)
+    changes.update(f"clips {change}" for change in _squared(clip, size))
+    if count != frames:
+        changes.add(f"clips of {'more' if count > frames else 'fewer'} frames")
+    return to_square(clip, size, "auto")
+
+
+def _squared(frames: Float[Tensor, "N 3 H W"], size: int) -> Iterator[str]:
+    """Yield what frames suffer when they become squares of `size` pixels."""
+    if is_cropped(frames, "auto"):
+        yield "cut to a square"
+    if min(frames.shape[-2:]) < size:
+        yield "enlarged"
