@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -163,7 +164,9 @@ class _Runner:
             if not select.select([self.process.stdout], [], [], left)[0]:
                 return self._fail(f"no answer in {limit:g} s")
             piece = os.read(self.process.stdout.fileno(), 1 << 16)
-            if not piece:
+            if not piece:  # it may still be writing what went wrong
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(timeout=60)
                 return self._fail("it ended without an answer")
             line += piece
         return json.loads(line)
